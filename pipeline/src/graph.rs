@@ -1,0 +1,1 @@
+//! The graph: components wired by pipelines, and its life.

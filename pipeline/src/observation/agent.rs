@@ -1,0 +1,133 @@
+//! Turns of an agent and the tools it ran. Made by `correlation`.
+
+use crate::{
+    ids::{ProcessKey, Timestamp},
+    observation::process::Exit,
+};
+
+/// What the start, the end and the outcome of a tool call rest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The process that ran it.
+    Process,
+    /// The wire only: the answer that asked for it and the request that carried its result.
+    Wire,
+}
+
+impl Evidence {
+    /// The value of `onlooker.tool.evidence`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Evidence::Process => "process",
+            Evidence::Wire => "wire",
+        }
+    }
+}
+
+/// How a tool call was tied to its process, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Match {
+    /// The child's environment names the call.
+    CallId,
+    /// The command of the arguments stands in the child's argv.
+    Command,
+    /// It was the only open call when the child appeared.
+    Sole,
+}
+
+impl Match {
+    /// The value of `onlooker.tool.match`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Match::CallId => "call_id",
+            Match::Command => "command",
+            Match::Sole => "sole",
+        }
+    }
+}
+
+/// A tool that the model asked for.
+#[derive(Clone, Debug)]
+pub struct ToolCall {
+    /// `gen_ai.tool.call.id`
+    pub id: Option<String>,
+    /// `gen_ai.tool.name`
+    pub name: String,
+    /// Arguments as the model sent them. Content: not exported by default.
+    pub arguments: String,
+    /// Start: the process's, else the end of the answer that asked for it.
+    pub started: Timestamp,
+    /// End: the process's, else the start of the request with the result.
+    pub ended: Timestamp,
+    /// What times and outcome rest on.
+    pub evidence: Evidence,
+    /// How the process was found.
+    pub matched: Option<Match>,
+    /// The process that ran it.
+    pub process: Option<ProcessKey>,
+    /// How that process ended, if it did before the call closed.
+    pub exit: Option<Exit>,
+    /// True if the result said that the tool failed.
+    pub result_error: bool,
+    /// True if a request carried the result back.
+    pub result_seen: bool,
+    /// `gen_ai.agent.name`
+    pub agent_name: Option<String>,
+    /// `gen_ai.conversation.id`
+    pub conversation_id: Option<String>,
+}
+
+/// Why a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnEnd {
+    /// The model answered without asking for a tool.
+    Answered,
+    /// The agent's process ended.
+    Exit,
+    /// Nothing happened for `turn_idle_timeout`.
+    Idle,
+    /// A new user message opened the next turn.
+    Superseded,
+    /// onlooker stopped.
+    Shutdown,
+}
+
+impl TurnEnd {
+    /// The value of `onlooker.turn.end`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TurnEnd::Answered => "answered",
+            TurnEnd::Exit => "exit",
+            TurnEnd::Idle => "idle",
+            TurnEnd::Superseded => "superseded",
+            TurnEnd::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// From a user's message to the agent's answer.
+#[derive(Clone, Debug)]
+pub struct AgentTurn {
+    /// Counts the turns of a process from 0.
+    pub number: u32,
+    /// `gen_ai.agent.name`
+    pub agent_name: String,
+    /// `gen_ai.agent.version`
+    pub agent_version: Option<String>,
+    /// `gen_ai.conversation.id`
+    pub conversation_id: Option<String>,
+    /// `gen_ai.provider.name` of its calls.
+    pub provider: Option<String>,
+    /// First byte of its first request.
+    pub started: Timestamp,
+    /// Last byte of its last answer, or the event that ended it.
+    pub ended: Timestamp,
+    /// Model calls made.
+    pub model_calls: u32,
+    /// Tool calls made.
+    pub tool_calls: u32,
+    /// Why it ended.
+    pub end: TurnEnd,
+    /// `error.type` of its last call, if the turn ended on a failure.
+    pub error: Option<String>,
+}

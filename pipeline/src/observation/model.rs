@@ -1,0 +1,222 @@
+//! A call to a model, decoded from the wire.
+//!
+//! A number that was not reported is absent, never 0. Content stays out of this record, but for the arguments of
+//! requested tools, which correlation needs and no exporter writes unless content is asked for.
+
+use std::time::Duration;
+
+use crate::{
+    ids::{ConnectionKey, SpanContext, Timestamp},
+    observation::exchange::Loss,
+};
+
+/// `gen_ai.operation.name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `chat`
+    Chat,
+    /// `text_completion`
+    TextCompletion,
+    /// `generate_content`
+    GenerateContent,
+    /// `embeddings`
+    Embeddings,
+}
+
+impl Operation {
+    /// The convention's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operation::Chat => "chat",
+            Operation::TextCompletion => "text_completion",
+            Operation::GenerateContent => "generate_content",
+            Operation::Embeddings => "embeddings",
+        }
+    }
+}
+
+/// The wire format of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// OpenAI `POST …/chat/completions`.
+    ChatCompletions,
+    /// OpenAI `POST …/responses`.
+    Responses,
+    /// OpenAI `POST …/embeddings`.
+    Embeddings,
+    /// Anthropic `POST …/messages`.
+    Messages,
+}
+
+/// `server.address` and `server.port`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// Host without port, lower case; a literal IPv6 address without brackets.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// What the request asked for. Names follow `gen_ai.request.*`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parameters {
+    /// `gen_ai.request.model`
+    pub model: Option<String>,
+    /// True if the request asked for a stream.
+    pub stream: bool,
+    /// `gen_ai.request.max_tokens`
+    pub max_tokens: Option<i64>,
+    /// `gen_ai.request.temperature`
+    pub temperature: Option<f64>,
+    /// `gen_ai.request.top_p`
+    pub top_p: Option<f64>,
+    /// `gen_ai.request.top_k`
+    pub top_k: Option<i64>,
+    /// `gen_ai.request.frequency_penalty`
+    pub frequency_penalty: Option<f64>,
+    /// `gen_ai.request.presence_penalty`
+    pub presence_penalty: Option<f64>,
+    /// `gen_ai.request.stop_sequences`
+    pub stop_sequences: Vec<String>,
+    /// `gen_ai.request.seed`
+    pub seed: Option<i64>,
+    /// `gen_ai.request.choice.count`, when it is not 1.
+    pub choice_count: Option<i64>,
+    /// `gen_ai.output.type` (text, json, image, speech), when the request names a format.
+    pub output_type: Option<String>,
+    /// `gen_ai.request.reasoning.level`
+    pub reasoning_level: Option<String>,
+    /// `gen_ai.request.previous_response.id`
+    pub previous_response_id: Option<String>,
+    /// `openai.request.service_tier`, when it is not `auto`.
+    pub service_tier: Option<String>,
+    /// `gen_ai.request.encoding_formats`
+    pub encoding_formats: Vec<String>,
+    /// `gen_ai.embeddings.dimension.count`
+    pub dimensions: Option<i64>,
+}
+
+/// What the response told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reply {
+    /// HTTP status; absent if no response was seen.
+    pub status: Option<u16>,
+    /// `gen_ai.response.id`
+    pub id: Option<String>,
+    /// `gen_ai.response.model`
+    pub model: Option<String>,
+    /// `gen_ai.response.finish_reasons`, as the provider said them, one per choice.
+    pub finish_reasons: Vec<String>,
+    /// `openai.response.service_tier`
+    pub service_tier: Option<String>,
+    /// `openai.response.system_fingerprint`
+    pub system_fingerprint: Option<String>,
+    /// `gen_ai.response.time_to_first_chunk`: request issued → first chunk with content. Streams only.
+    pub time_to_first_chunk: Option<Duration>,
+    /// When the last chunk with content came. Streams only.
+    pub last_chunk: Option<Timestamp>,
+    /// Chunks with content. Streams only.
+    pub chunks: Option<u64>,
+}
+
+/// Tokens as the provider reported them, by the convention's counting: `input` includes cached tokens, `output`
+/// includes reasoning tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// `gen_ai.usage.input_tokens`
+    pub input: Option<u64>,
+    /// `gen_ai.usage.output_tokens`
+    pub output: Option<u64>,
+    /// `gen_ai.usage.cache_read.input_tokens`
+    pub cache_read: Option<u64>,
+    /// `gen_ai.usage.cache_creation.input_tokens`
+    pub cache_creation: Option<u64>,
+    /// `gen_ai.usage.reasoning.output_tokens`
+    pub reasoning: Option<u64>,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError {
+    /// `error.type`: the provider's error code or type, else the HTTP status, else a low-cardinality word.
+    pub kind: String,
+    /// The provider's message, with secrets masked.
+    pub message: Option<String>,
+}
+
+/// A tool that the model asked the agent to run. Tools that the provider runs itself are not listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestedTool {
+    /// The call id that the result will refer to.
+    pub id: Option<String>,
+    /// Name of the tool.
+    pub name: String,
+    /// Arguments as sent: a JSON text, whole or, for a broken stream, cut. Content: not exported by default.
+    pub arguments: String,
+}
+
+/// A tool's result that a request carried back to the model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolResult {
+    /// The call it answers.
+    pub id: String,
+    /// True if the request marks it as an error (Anthropic `is_error`).
+    pub is_error: bool,
+}
+
+/// What ties calls into one conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// One digest per message of the request, in order; of role, text and call ids only, so that moved cache marks
+    /// change nothing. The system prompt is not among them.
+    pub messages: Vec<u64>,
+    /// Digest of the system prompt or instructions, if any.
+    pub system: Option<u64>,
+    /// True if the last message is the user's own (not a tool's result): such a request opens a turn.
+    pub from_user: bool,
+    /// True if the request offers tools.
+    pub has_tools: bool,
+    /// Results of tools that come after the last answer of the model in the request.
+    pub tool_results: Vec<ToolResult>,
+}
+
+/// A call to a model.
+#[derive(Clone, Debug)]
+pub struct ModelCall {
+    /// `gen_ai.operation.name`
+    pub operation: Operation,
+    /// `gen_ai.provider.name`
+    pub provider: String,
+    /// Wire format.
+    pub api: Api,
+    /// Whom the request was for.
+    pub server: ServerAddress,
+    /// What was asked.
+    pub parameters: Parameters,
+    /// What came back.
+    pub reply: Reply,
+    /// Tokens.
+    pub usage: Usage,
+    /// Why it failed, if it did.
+    pub error: Option<CallError>,
+    /// `gen_ai.conversation.id`: only a real identifier from the wire.
+    pub conversation_id: Option<String>,
+    /// What ties it to other calls.
+    pub thread: Thread,
+    /// Tools that the model asked for.
+    pub tool_calls: Vec<RequestedTool>,
+    /// First byte of the request.
+    pub started: Timestamp,
+    /// Last byte of the response, or of the terminal event of its stream.
+    pub ended: Timestamp,
+    /// The context of a `traceparent` on the request: (trace, parent span) with `span_id` the remote parent.
+    pub remote_parent: Option<SpanContext>,
+    /// How often the client says it tried before (`x-stainless-retry-count`).
+    pub resend_count: Option<u64>,
+    /// The connection.
+    pub connection: ConnectionKey,
+    /// Which exchange of the connection.
+    pub index: u32,
+    /// What is missing, if anything.
+    pub losses: Vec<Loss>,
+}

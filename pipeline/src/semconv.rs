@@ -1,0 +1,1 @@
+//! The names that onlooker emits, in one table with profiles.
