@@ -1,0 +1,1 @@
+//! Streams: chunks of plaintext → ordered bytes → HTTP/1 → exchanges.

@@ -1,0 +1,1 @@
+//! Targets: which processes to watch and where their plaintext is.
