@@ -15,17 +15,21 @@ pub trait Component: DeserializeOwned + Default + 'static {
 /// Decodes and validates. Goes on after a wrong value or an unknown key, so that one run shows all of them.
 /// `None` if anything could not be decoded.
 pub fn decode<C: Component>(node: &Node, path: &str, problems: &mut Problems) -> Option<C> {
+    let before = problems.len();
+    decode_rest(node, path, problems).filter(|_| problems.len() == before)
+}
+
+/// Like [`decode`], but gives what could be decoded without the wrong parts, so that more can be checked.
+pub(super) fn decode_rest<C: Component>(node: &Node, path: &str, problems: &mut Problems) -> Option<C> {
     let mut node = node.clone();
-    let mut clean = true;
     // Each round takes away one wrong value; the bound is for types that fail without naming a place.
     for _ in 0..256 {
         match serde_path_to_error::deserialize::<_, C>(&node) {
             Ok(config) => {
                 config.validate(path, problems);
-                return clean.then_some(config);
+                return Some(config);
             }
             Err(error) => {
-                clean = false;
                 let steps: Vec<String> = error
                     .path()
                     .iter()

@@ -2,11 +2,15 @@
 //! `a::b::c` path and a hint.
 
 mod decode;
+mod load;
 mod node;
+mod service;
 pub mod values;
 
 pub use decode::{Component, decode};
+pub use load::{Env, Sources};
 pub use node::Node;
+pub use service::{Config, Encoding, Level, Pipeline, SelfOtlp, SelfTelemetry, Service, find};
 
 /// Something wrong in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
