@@ -116,6 +116,9 @@ pub enum ProcessPhase {
     Fork,
     /// It executed a program; the observation's `process` describes the new one.
     Exec,
+    /// It went on as another program: the one that this observation's `process` describes is over, without an exit
+    /// code, at the observation's time. Made by `correlation`, just before the `Exec` of the next program.
+    Replaced,
     /// It ended: once per process.
     Exit(Exit),
 }
