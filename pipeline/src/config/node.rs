@@ -214,3 +214,66 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }
+
+impl serde::Serialize for Node {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Node::Null => serializer.serialize_unit(),
+            Node::Bool(value) => serializer.serialize_bool(*value),
+            Node::Int(value) => match i64::try_from(*value) {
+                Ok(value) => serializer.serialize_i64(value),
+                Err(_) => serializer.serialize_u64(u64::try_from(*value).unwrap_or(u64::MAX)),
+            },
+            Node::Float(value) => serializer.serialize_f64(*value),
+            Node::Str(value) => serializer.serialize_str(value),
+            Node::Seq(items) => serializer.collect_seq(items),
+            Node::Map(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, value))),
+            Node::Expanded { value, .. } => value.serialize(serializer),
+        }
+    }
+}
+
+impl Node {
+    /// The same tree with secrets replaced by `[REDACTED]`: values of headers, and of keys that are named like secrets.
+    pub fn redacted(&self) -> Node {
+        self.redact(false)
+    }
+
+    fn redact(&self, secret: bool) -> Node {
+        match self {
+            Node::Map(entries) => Node::Map(
+                entries
+                    .iter()
+                    .map(|(key, value)| {
+                        let name = key.to_ascii_lowercase();
+                        let named = matches!(name.as_str(), "headers" | "key" | "key_pem" | "token" | "password" | "secret" | "api_key");
+                        (key.clone(), value.redact(secret || named))
+                    })
+                    .collect(),
+            ),
+            Node::Seq(items) => Node::Seq(items.iter().map(|item| item.redact(secret)).collect()),
+            Node::Expanded { value, .. } => value.redact(secret),
+            Node::Null => Node::Null,
+            _ if secret => Node::Str("[REDACTED]".into()),
+            other => other.clone(),
+        }
+    }
+
+    /// Sets the value at a path of map keys, making maps on the way.
+    pub fn set(&mut self, path: &[&str], value: Node) {
+        let Some((key, rest)) = path.split_first() else {
+            *self = value;
+            return;
+        };
+        if !matches!(self, Node::Map(_)) {
+            *self = Node::Map(Vec::new());
+        }
+        if let Node::Map(entries) = self {
+            let at = entries.iter().position(|(name, _)| name == key).unwrap_or_else(|| {
+                entries.push(((*key).to_owned(), Node::Null));
+                entries.len() - 1
+            });
+            entries[at].1.set(rest, value);
+        }
+    }
+}

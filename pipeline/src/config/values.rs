@@ -135,3 +135,43 @@ impl fmt::Display for Secret {
         f.write_str("[REDACTED]")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_follow_their_notations() {
+        let millis = |text: &str| GoDuration::parse(text).map(|duration| duration.0.as_millis());
+        assert_eq!(millis("5s"), Ok(5000));
+        assert_eq!(millis("1h30m"), Ok(5_400_000));
+        assert_eq!(millis("1.5h"), Ok(5_400_000));
+        assert_eq!(millis("200ms"), Ok(200));
+        assert_eq!(millis("0"), Ok(0));
+        for wrong in ["", "5", "s", "5 s", "-5s", "5d", "1e3s"] {
+            assert!(millis(wrong).is_err(), "{wrong:?}");
+        }
+        assert_eq!(ByteSize::parse("16MiB"), Ok(ByteSize(16 << 20)));
+        assert_eq!(ByteSize::parse("1 kB"), Ok(ByteSize(1000)));
+        for wrong in ["", "MiB", "1.5MiB", "-1", "1xB", "99999999999GiB"] {
+            assert!(ByteSize::parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let secret = Secret::new("canary");
+        assert_eq!(format!("{secret} {secret:?}"), "[REDACTED] [REDACTED]");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parsers_panic(text in "\\PC*") {
+            let _ = GoDuration::parse(&text);
+            let _ = ByteSize::parse(&text);
+            let _ = crate::ids::ComponentId::parse(&text);
+        }
+    }
+}
