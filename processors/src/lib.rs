@@ -1,1 +1,10 @@
-//! stub
+//! onlooker's processors, a folder each. Registered by name in [`factories`], the one list.
+
+use pipeline::{Factory, Processor};
+
+pub mod identity;
+
+/// Every processor of this crate.
+pub fn factories() -> Vec<Factory<dyn Processor>> {
+    vec![identity::factory()]
+}
