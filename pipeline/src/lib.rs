@@ -10,6 +10,7 @@ pub mod graph;
 pub mod ids;
 pub mod mask;
 pub mod observation;
+pub mod providers;
 pub mod record;
 pub mod semconv;
 pub mod telemetry;

@@ -1,10 +1,11 @@
-//! onlooker's processors, a folder each. Registered by name in [`factories`], the one list.
+//! onlooker's processors: one folder each, registered in [`factories`].
+
+pub mod error;
+pub mod provider;
 
 use pipeline::{Factory, Processor};
 
-pub mod identity;
-
 /// Every processor of this crate.
 pub fn factories() -> Vec<Factory<dyn Processor>> {
-    vec![identity::factory()]
+    vec![provider::factory()]
 }
