@@ -1,11 +1,12 @@
-//! onlooker's processors: one folder each, registered in [`factories`].
-
-pub mod error;
-pub mod provider;
+//! onlooker's processors, a folder each. Registered by name in [`factories`], the one list.
 
 use pipeline::{Factory, Processor};
 
+pub mod error;
+pub mod identity;
+pub mod provider;
+
 /// Every processor of this crate.
 pub fn factories() -> Vec<Factory<dyn Processor>> {
-    vec![provider::factory()]
+    vec![identity::factory(), provider::factory()]
 }
