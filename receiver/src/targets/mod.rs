@@ -1,1 +1,9 @@
-//! Targets: which processes to watch and where their plaintext is.
+//! Targets: which processes to watch, and where their plaintext is.
+
+pub mod discovery;
+pub mod openssl;
+pub mod procfs;
+pub mod rules;
+pub mod table;
+#[cfg(test)]
+pub mod testing;

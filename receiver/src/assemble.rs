@@ -1,0 +1,323 @@
+//! Frames to observations, in order of time. A pure function of its input: live capture and replay share it.
+
+mod plaintext;
+mod recent;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, sync::Arc};
+
+use pipeline::{
+    ConnectionKey, Kind, Observation, ProcessKey, Timestamp,
+    observation::{Exchange, Exit, Process, ProcessInfo, ProcessPhase, Role},
+};
+
+use self::{
+    plaintext::{Plaintext, Seen},
+    recent::Recent,
+};
+use crate::{
+    event::{Clock, Event, EventKind},
+    record::{Frame, Header, Scope, Settings},
+    targets::{
+        rules::{is_known_agent, is_model_path, is_provider_host},
+        table::Table,
+    },
+};
+
+/// Exchanges with no sign of a model after which a connection is ruled out. A gateway may be asked for its list of
+/// models and the like first.
+const PLAIN_EXCHANGES: u32 = 8;
+
+/// What the kernel side is to be told. A replay has nobody to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Watch this process (and its children, if they are followed).
+    Watch(ProcessKey),
+    /// Copy nothing more of this TLS connection.
+    Ignore {
+        /// The process, as the kernel knows it.
+        process: ProcessKey,
+        /// Address of the TLS object.
+        object: u64,
+    },
+}
+
+/// Turns frames into observations.
+pub struct Assembler {
+    clock: Clock,
+    settings: Settings,
+    table: Table,
+    plaintext: Plaintext,
+    recent: Recent,
+    /// Connections on which nothing of a model was seen so far, with the number of such exchanges.
+    plain: HashMap<(ProcessKey, u64), u32>,
+    observer: Arc<ProcessInfo>,
+    now: Timestamp,
+}
+
+impl Assembler {
+    /// An assembler for the events of one run.
+    pub fn new(header: &Header) -> Self {
+        let host = Arc::new(header.host.clone());
+        let observer = ProcessInfo {
+            executable: "onlooker".into(),
+            service_name: Some("onlooker".into()),
+            started: header.clock.wall(0),
+            host: host.clone(),
+            ..ProcessInfo::default()
+        };
+        Self {
+            clock: header.clock,
+            settings: header.settings.clone(),
+            table: Table::new(host, header.clock),
+            plaintext: Plaintext::new(&header.settings),
+            recent: Recent::default(),
+            plain: HashMap::new(),
+            observer: Arc::new(observer),
+            now: Timestamp(0),
+        }
+    }
+
+    /// Takes the next frame. Gives the new watermark, if it moved.
+    pub fn frame(
+        &mut self,
+        frame: &Frame,
+        out: &mut Vec<Observation>,
+        commands: &mut Vec<Command>,
+    ) -> Option<Timestamp> {
+        match frame {
+            Frame::Header(_) => None,
+            Frame::Facts(facts) => {
+                if let Some(key) = self.table.facts(facts) {
+                    self.found(key, out, commands);
+                }
+                None
+            }
+            Frame::Event(event) => {
+                self.event(event, out, commands);
+                None
+            }
+            Frame::Tick(time) => {
+                self.now = self.now.max(self.clock.wall(*time));
+                self.recent.expire(self.now);
+                Some(self.now)
+            }
+            Frame::Heartbeat(time, beat) => {
+                let kind = Kind::Heartbeat(beat.clone());
+                out.push(Observation::new(self.clock.wall(*time), self.observer.clone(), kind));
+                None
+            }
+        }
+    }
+
+    /// The end: what is still open goes out as broken off.
+    pub fn finish(&mut self, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+        let mut seen = Vec::new();
+        self.plaintext.finish(self.now, &mut seen);
+        self.seen(seen, out, commands);
+    }
+
+    fn event(&mut self, event: &Event, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+        let time = self.clock.wall(event.time);
+        match &event.kind {
+            EventKind::Exec(exec) => {
+                let entry = self.table.exec(event.process, exec, event.time);
+                entry.watched |= self.settings.scope == Scope::Tree;
+                let key = entry.info.key;
+                self.process(key, time, ProcessPhase::Exec, out);
+                self.recognise(key, time, out, commands);
+            }
+            EventKind::Fork { child } => {
+                let follow = self.settings.follow_children;
+                let parent_watched = self.table.get(event.process).is_some_and(|parent| parent.watched);
+                let entry = self.table.fork(event.process, *child);
+                entry.watched |= self.settings.scope == Scope::Tree || (follow && parent_watched && !entry.excluded);
+                let key = entry.info.key;
+                self.process(key, time, ProcessPhase::Fork, out);
+            }
+            EventKind::Exit { code, signal } => {
+                let key = self.table.entry(event.process).info.key;
+                let mut seen = Vec::new();
+                self.plaintext.exit(key, time, &mut seen);
+                self.seen(seen, out, commands);
+                self.plain.retain(|(process, _), _| *process != key);
+                let signal = (*signal != 0).then_some(*signal);
+                self.process(key, time, ProcessPhase::Exit(Exit { code: *code, signal }), out);
+                self.table.exit(event.process);
+            }
+            EventKind::Map { .. } => {}
+            EventKind::Data(chunk) => {
+                let scope = self.settings.scope;
+                let entry = self.table.entry(event.process);
+                entry.watched |= scope == Scope::Tree;
+                if entry.excluded || (scope == Scope::Rules && !entry.watched) {
+                    return;
+                }
+                let key = entry.info.key;
+                let mut seen = Vec::new();
+                self.plaintext.data(key, time, chunk, &mut seen);
+                self.seen(seen, out, commands);
+            }
+            EventKind::Close { object } => {
+                let key = self.table.key(event.process);
+                let mut seen = Vec::new();
+                self.plaintext.close(key, *object, time, &mut seen);
+                self.seen(seen, out, commands);
+                self.plain.remove(&(key, *object));
+            }
+        }
+    }
+
+    /// A process that was running before.
+    fn found(&mut self, key: ProcessKey, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+        if self.settings.scope == Scope::Tree {
+            return;
+        }
+        let parent = self.table.get(key).and_then(|entry| entry.info.parent);
+        let parent = parent.and_then(|parent| self.table.get(parent)).map(|entry| (entry.watched, entry.excluded));
+        if let (Some((watched, excluded)), Some(entry)) = (parent, self.table.get_mut(key)) {
+            entry.excluded = excluded;
+            if watched && !excluded && self.settings.follow_children {
+                self.watch(key, self.now, out, commands);
+                return;
+            }
+        }
+        self.recognise(key, self.now, out, commands);
+    }
+
+    /// Applies the rules to what a process is now.
+    fn recognise(&mut self, key: ProcessKey, time: Timestamp, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+        let scope = self.settings.scope;
+        let Some(entry) = self.table.get_mut(key) else { return };
+        if scope == Scope::Tree || entry.watched || entry.excluded {
+            return;
+        }
+        if self.settings.exclude.iter().any(|rule| rule.matches(&entry.info)) {
+            entry.excluded = true;
+            return;
+        }
+        let wanted = self.settings.include.iter().any(|rule| rule.matches(&entry.info))
+            || (scope == Scope::Auto && is_known_agent(&entry.info));
+        if wanted {
+            self.watch(key, time, out, commands);
+        }
+    }
+
+    /// From now on a process is told of, with what it and its children did shortly before.
+    fn watch(&mut self, key: ProcessKey, time: Timestamp, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+        let tree = if self.settings.follow_children { self.table.tree(key) } else { vec![key] };
+        let mut live = Vec::new();
+        for key in tree {
+            let Some(entry) = self.table.get_mut(key) else { continue };
+            if !entry.excluded && !entry.watched {
+                entry.watched = true;
+                commands.push(Command::Watch(entry.kernel_key.unwrap_or(key)));
+                live.push(key);
+            }
+        }
+        let before = self.recent.take(&live, self.settings.follow_children);
+        let first = before.first().map_or(time, |observation| observation.time);
+        for key in live {
+            if let Some(entry) = self.table.get_mut(key)
+                && !entry.told
+            {
+                entry.told = true;
+                // One whose beginning is among what follows tells it itself.
+                let begun = before.iter().any(|observation| {
+                    observation.process.key == key
+                        && matches!(&observation.kind, Kind::Process(process) if is_beginning(&process.phase))
+                });
+                if !begun && self.settings.process {
+                    out.push(process(first, entry.info.clone(), ProcessPhase::Found));
+                }
+            }
+        }
+        if self.settings.process {
+            out.extend(before);
+        }
+    }
+
+    /// Something happened to a process: told, or kept for a while.
+    fn process(&mut self, key: ProcessKey, time: Timestamp, phase: ProcessPhase, out: &mut Vec<Observation>) {
+        let Some(entry) = self.table.get_mut(key) else { return };
+        if !self.settings.process || entry.excluded {
+            return;
+        }
+        let observation = process(time, entry.info.clone(), phase);
+        if entry.watched {
+            entry.told = true;
+            out.push(observation);
+        } else if self.settings.scope != Scope::Tree {
+            self.recent.push(observation);
+        }
+    }
+
+    /// What the streams made of plaintext.
+    fn seen(&mut self, seen: Vec<Seen>, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+        for seen in seen {
+            match seen {
+                Seen::Foreign(connection) => self.ignore(connection.process, connection.object, commands),
+                Seen::Head { connection, time, host, target } => {
+                    if is_provider_host(&host) || is_model_path(&target) {
+                        self.caller(&connection, time, out, commands);
+                    }
+                }
+                Seen::Exchange(exchange) => self.exchange(exchange, out, commands),
+            }
+        }
+    }
+
+    fn exchange(&mut self, exchange: Box<Exchange>, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+        let connection = exchange.connection;
+        let request = &exchange.request;
+        let host = request.headers.get("host").unwrap_or_default();
+        let time = exchange.response.as_ref().map_or(request.ended, |response| response.ended.max(request.ended));
+        if is_provider_host(host) || is_model_path(&request.target) {
+            self.plain.remove(&(connection.process, connection.object));
+            // A process that serves a model's API is not an agent.
+            if exchange.role == Role::Client {
+                self.caller(&connection, time, out, commands);
+            }
+        } else {
+            let count = self.plain.entry((connection.process, connection.object)).or_default();
+            *count += 1;
+            if *count >= PLAIN_EXCHANGES {
+                self.ignore(connection.process, connection.object, commands);
+            }
+        }
+        if let Some(entry) = self.table.get(connection.process)
+            && entry.watched
+        {
+            out.push(Observation::new(time, entry.info.clone(), Kind::Exchange(exchange)));
+        }
+    }
+
+    /// A process talks to a model.
+    fn caller(
+        &mut self,
+        connection: &ConnectionKey,
+        time: Timestamp,
+        out: &mut Vec<Observation>,
+        commands: &mut Vec<Command>,
+    ) {
+        let idle = self.table.get(connection.process).is_some_and(|entry| !entry.watched && !entry.excluded);
+        if idle && self.settings.scope == Scope::Auto {
+            self.watch(connection.process, time, out, commands);
+        }
+    }
+
+    fn ignore(&mut self, process: ProcessKey, object: u64, commands: &mut Vec<Command>) {
+        self.plain.remove(&(process, object));
+        let process = self.table.get(process).and_then(|entry| entry.kernel_key).unwrap_or(process);
+        commands.push(Command::Ignore { process, object });
+    }
+}
+
+fn process(time: Timestamp, info: Arc<ProcessInfo>, phase: ProcessPhase) -> Observation {
+    Observation::new(time, info, Kind::Process(Box::new(Process { phase })))
+}
+
+fn is_beginning(phase: &ProcessPhase) -> bool {
+    matches!(phase, ProcessPhase::Fork | ProcessPhase::Exec)
+}

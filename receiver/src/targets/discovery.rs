@@ -1,0 +1,359 @@
+//! Finds files with TLS functions and attaches to each once.
+//!
+//! A file is looked at when a process executes or maps it; the answer, also "no", is kept per (device, inode). It is
+//! opened through `/proc/<pid>/map_files`, which leads to the mapped file itself in every mount namespace, also when
+//! its name was removed or replaced.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use object::ReadCache;
+
+use super::{
+    openssl::{self, Functions},
+    procfs::Proc,
+};
+
+/// How long "no TLS here" is believed: the inode's number may be another file's after that. An attached file's inode is
+/// held by the kernel.
+const NEGATIVE: Duration = Duration::from_secs(30);
+
+/// Negatives that are remembered.
+const MOST: usize = 65_536;
+
+/// Attaches to functions of a file.
+pub trait Attach {
+    /// Attaches at these file offsets. The error says why not.
+    fn attach(&mut self, path: &Path, functions: &Functions) -> Result<(), String>;
+}
+
+/// A file with TLS functions, for `doctor` and the heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Its path as it was found.
+    pub path: String,
+    /// Device and inode.
+    pub file: (u64, u64),
+    /// Names of the functions.
+    pub functions: Vec<&'static str>,
+    /// Why it could not be attached to, if it could not.
+    pub error: Option<String>,
+    /// Bytes of plaintext seen in processes that have it; 0: attached but silent.
+    pub bytes: u64,
+}
+
+/// What is known of a file.
+enum Known {
+    /// Index into the table.
+    Attached(usize),
+    /// No TLS functions, since then.
+    Nothing(Instant),
+}
+
+/// Looks at files and remembers the answers.
+pub struct Discovery<A> {
+    proc: Proc,
+    attacher: A,
+    known: HashMap<(u64, u64), Known>,
+    table: Vec<Attached>,
+    /// The TLS file that a process mapped last.
+    users: HashMap<u32, usize>,
+}
+
+impl<A: Attach> Discovery<A> {
+    /// Nothing is known yet.
+    pub fn new(proc: Proc, attacher: A) -> Self {
+        Self { proc, attacher, known: HashMap::new(), table: Vec::new(), users: HashMap::new() }
+    }
+
+    /// A process executed a program. True if something new was attached.
+    pub fn exec(&mut self, tgid: u32) -> bool {
+        let path = self.proc.executable_file(tgid);
+        let before = self.table.len();
+        self.users.remove(&tgid);
+        let name = self.proc.executable(tgid).unwrap_or_else(|| path.display().to_string());
+        if let Some(at) = self.look(&path, &name, None) {
+            self.users.insert(tgid, at);
+        }
+        self.table.len() > before
+    }
+
+    /// A process mapped a file. True if something new was attached.
+    pub fn map(&mut self, tgid: u32, dev: u64, inode: u64) -> bool {
+        match self.recall((dev, inode)) {
+            Some(answer) => {
+                if let Some(at) = answer {
+                    self.users.insert(tgid, at);
+                }
+                return false;
+            }
+            None => {}
+        }
+        let mappings = self.proc.mappings(tgid);
+        // Some file systems show another device in `maps` than the kernel's inode has.
+        let exact = mappings.iter().find(|mapping| (mapping.dev, mapping.inode) == (dev, inode));
+        let Some(mapping) = exact.or_else(|| mappings.iter().find(|mapping| mapping.inode == inode)) else {
+            return false;
+        };
+        let before = self.table.len();
+        let mapped = self.proc.mapped_file(tgid, mapping);
+        let path = if mapped.exists() { mapped } else { self.proc.named_file(tgid, mapping) };
+        if let Some(at) = self.look(&path, &mapping.path, Some((dev, inode))) {
+            self.users.insert(tgid, at);
+        }
+        self.table.len() > before
+    }
+
+    /// Looks at everything that runs already.
+    pub fn scan(&mut self, except: u32) {
+        for tgid in self.proc.processes().into_iter().filter(|tgid| *tgid != except) {
+            for mapping in self.proc.mappings(tgid) {
+                self.map(tgid, mapping.dev, mapping.inode);
+            }
+        }
+    }
+
+    /// Looks at a file by its path, before anything maps it.
+    pub fn path(&mut self, path: &Path) {
+        self.look(path, &path.display().to_string(), None);
+    }
+
+    /// A process ended.
+    pub fn exit(&mut self, tgid: u32) {
+        self.users.remove(&tgid);
+    }
+
+    /// Plaintext was seen in a process.
+    pub fn count(&mut self, tgid: u32, bytes: u64) {
+        if let Some(entry) = self.users.get(&tgid).and_then(|at| self.table.get_mut(*at)) {
+            entry.bytes = entry.bytes.saturating_add(bytes);
+        }
+    }
+
+    /// All files with TLS functions that were found.
+    pub fn table(&self) -> &[Attached] {
+        &self.table
+    }
+
+    /// What is known of a file: `None` nothing, `Some(None)` it has no TLS functions.
+    fn recall(&self, file: (u64, u64)) -> Option<Option<usize>> {
+        match self.known.get(&file)? {
+            Known::Attached(at) => Some(Some(*at)),
+            Known::Nothing(since) => (since.elapsed() < NEGATIVE).then_some(None),
+        }
+    }
+
+    /// Opens a file, looks into it and attaches. `alias`: device and inode as the kernel told them.
+    fn look(&mut self, path: &Path, name: &str, alias: Option<(u64, u64)>) -> Option<usize> {
+        let file = File::open(path).ok()?;
+        let stat = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let key = (stat.dev(), stat.ino());
+        let answer = self.recall(key).unwrap_or_else(|| self.inspect(&file, name, key));
+        if self.known.len() > MOST {
+            self.known.retain(|_, known| matches!(known, Known::Attached(_)));
+        }
+        for key in [Some(key), alias].into_iter().flatten() {
+            self.known.insert(key, answer.map_or_else(|| Known::Nothing(Instant::now()), Known::Attached));
+        }
+        answer
+    }
+
+    fn inspect(&mut self, file: &File, name: &str, key: (u64, u64)) -> Option<usize> {
+        let functions = match openssl::find(&ReadCache::new(file)) {
+            Ok(functions) if functions.is_useful() => functions,
+            Ok(_) | Err(openssl::ElfError::Foreign) => return None,
+            Err(error) => {
+                tracing::debug!(file = name, %error, "cannot look for TLS functions");
+                return None;
+            }
+        };
+        // The kernel resolves the path itself; this one leads to the open file whatever its name is by now.
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let error = self.attacher.attach(&path, &functions).err();
+        match &error {
+            None => tracing::debug!(file = name, functions = ?functions.names(), "attached to a TLS library"),
+            Some(error) => tracing::warn!(file = name, %error, "cannot attach to a TLS library"),
+        }
+        let path = name.to_owned();
+        self.table.push(Attached { path, file: key, functions: functions.names(), error, bytes: 0 });
+        Some(self.table.len() - 1)
+    }
+}
+
+/// libssl in the folders of the dynamic loader (ld.so(8), `/etc/ld.so.conf`).
+pub fn system_libraries() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> =
+        ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from).to_vec();
+    for part in ["x86_64-linux-gnu", "aarch64-linux-gnu"] {
+        folders.push(Path::new("/usr/lib").join(part));
+        folders.push(Path::new("/lib").join(part));
+    }
+    let mut configurations = vec![PathBuf::from("/etc/ld.so.conf")];
+    configurations.extend(entries(Path::new("/etc/ld.so.conf.d"), |name| name.ends_with(".conf")));
+    for configuration in configurations {
+        let text = std::fs::read_to_string(configuration).unwrap_or_default();
+        folders.extend(text.lines().map(str::trim).filter(|line| line.starts_with('/')).map(PathBuf::from));
+    }
+    folders.iter().flat_map(|folder| libraries(folder)).collect()
+}
+
+/// libssl in one folder.
+fn libraries(folder: &Path) -> Vec<PathBuf> {
+    entries(folder, |name| name.starts_with("libssl") && name.contains(".so"))
+}
+
+/// Entries of a folder whose name fits, sorted.
+fn entries(folder: &Path, fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let Ok(found) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = found
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(&fits))
+        .map(|entry| entry.path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Files that a command is likely to map: its program, what interprets it, and their own copies of libssl.
+pub fn files_of_command(program: &str, search: &str) -> Vec<PathBuf> {
+    let mut programs = resolve(program, search);
+    // A script's interpreter, and what `env` starts. One level: an interpreter is no script.
+    for path in programs.clone() {
+        for word in shebang(&path) {
+            programs.extend(resolve(&word, search));
+        }
+    }
+    let mut files = Vec::new();
+    for program in &programs {
+        let real = program.canonicalize().unwrap_or_else(|_| program.clone());
+        // A virtual environment has its own packages beside the real interpreter's.
+        for path in [program, &real] {
+            let Some(root) = path.parent().and_then(Path::parent) else { continue };
+            // The system's own folders are large, and looked at by name already.
+            if root == Path::new("/") || root == Path::new("/usr") {
+                continue;
+            }
+            files.extend(libraries(&root.join("lib")));
+            for python in entries(&root.join("lib"), |name| name.starts_with("python")) {
+                for bundle in entries(&python.join("site-packages"), |name| name.ends_with(".libs")) {
+                    files.extend(libraries(&bundle));
+                }
+            }
+        }
+        files.push(real);
+    }
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// Where a program is: by its path or on the search path; behind a version manager's shim all that it may start.
+fn resolve(program: &str, search: &str) -> Vec<PathBuf> {
+    let Some(path) = (if program.contains('/') {
+        Some(PathBuf::from(program)).filter(|path| path.is_file())
+    } else {
+        search.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
+    }) else {
+        return Vec::new();
+    };
+    let mut found = vec![path.clone()];
+    if let (Some(name), Some(shims)) = (path.file_name(), path.parent())
+        && shims.ends_with("shims")
+        && let Some(root) = shims.parent()
+    {
+        // pyenv: versions/<version>/bin; asdf: installs/<tool>/<version>/bin
+        for version in entries(&root.join("versions"), |_| true) {
+            found.push(version.join("bin").join(name));
+        }
+        for tool in entries(&root.join("installs"), |_| true) {
+            found.extend(entries(&tool, |_| true).iter().map(|version| version.join("bin").join(name)));
+        }
+        found.retain(|path| path.is_file());
+    }
+    found
+}
+
+/// The words of a `#!` line.
+fn shebang(path: &Path) -> Vec<String> {
+    use std::io::Read;
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(256).read_to_end(&mut start));
+    if read.is_err() || !start.starts_with(b"#!") {
+        return Vec::new();
+    }
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line.get(2..).unwrap_or_default()).into_owned();
+    line.split_ascii_whitespace().filter(|word| !word.starts_with('-')).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+    use crate::targets::testing;
+
+    #[derive(Default)]
+    struct Fake(Vec<Functions>);
+
+    impl Attach for Fake {
+        fn attach(&mut self, path: &Path, functions: &Functions) -> Result<(), String> {
+            assert!(File::open(path).is_ok());
+            self.0.push(*functions);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_file_is_attached_once_however_it_is_met() {
+        let root = tempfile::tempdir().unwrap();
+        let library = root.path().join("libssl.so.3");
+        fs::write(&library, testing::elf(&[("SSL_write", 0x40_1010)])).unwrap();
+        let other = root.path().join("libc.so");
+        fs::write(&other, testing::elf(&[("malloc", 0x40_1010)])).unwrap();
+        let proc = root.path().join("proc");
+        testing::process(&proc, 5, 1, 1, library.to_str().unwrap(), &["x"], &[]);
+        let (stat, plain) = (fs::metadata(&library).unwrap(), fs::metadata(&other).unwrap());
+        let line = |range: &str, file: &fs::Metadata, path: &Path| {
+            let (major, minor) = (libc::major(file.dev()), libc::minor(file.dev()));
+            format!("{range} r-xp 0 {major:x}:{minor:x} {} {}\n", file.ino(), path.display())
+        };
+        fs::write(proc.join("5/maps"), line("1-2", &stat, &library) + &line("3-4", &plain, &other)).unwrap();
+        fs::create_dir(proc.join("5/map_files")).unwrap();
+        symlink(&library, proc.join("5/map_files/1-2")).unwrap();
+        symlink(&other, proc.join("5/map_files/3-4")).unwrap();
+
+        let mut discovery = Discovery::new(Proc::new(&proc), Fake::default());
+        assert!(discovery.map(5, stat.dev(), stat.ino()));
+        assert!(!discovery.map(5, stat.dev(), stat.ino()));
+        assert!(!discovery.map(5, plain.dev(), plain.ino()));
+        assert!(!discovery.exec(5));
+        discovery.path(&library);
+        discovery.scan(0);
+        assert_eq!(discovery.attacher.0.len(), 1);
+        discovery.count(5, 10);
+        assert_eq!(discovery.table().len(), 1);
+        assert_eq!(discovery.table()[0].bytes, 10);
+        assert_eq!(discovery.table()[0].functions, ["SSL_write"]);
+    }
+
+    #[test]
+    fn a_command_leads_to_its_interpreter_and_its_libraries() {
+        let root = tempfile::tempdir().unwrap();
+        let (bin, packages) = (root.path().join("bin"), root.path().join("lib/python3.11/site-packages/x.libs"));
+        fs::create_dir_all(&bin).unwrap();
+        fs::create_dir_all(&packages).unwrap();
+        fs::write(bin.join("python3"), "").unwrap();
+        fs::write(bin.join("tool"), "#!/usr/bin/env python3\n").unwrap();
+        fs::write(packages.join("libssl-8b66dd34.so.3"), "").unwrap();
+        let files = files_of_command("tool", bin.to_str().unwrap());
+        assert!(files.iter().any(|file| file.ends_with("bin/python3")), "{files:?}");
+        assert!(files.iter().any(|file| file.ends_with("libssl-8b66dd34.so.3")), "{files:?}");
+        assert!(files_of_command("no-such-program", "").is_empty());
+    }
+}

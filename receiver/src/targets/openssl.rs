@@ -1,0 +1,198 @@
+//! OpenSSL and everything that exports its names (libssl 1.1 and 3, BoringSSL and node built with exports).
+//!
+//! Functions are found by name in `.dynsym`, else in `.symtab`; a uprobe wants *file* offsets, so an address is
+//! translated through the executable segment that holds it (ELF gABI, "Program Header").
+
+use object::{
+    Endianness, ReadRef, StringTable,
+    elf::{self, FileHeader64},
+    read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym},
+};
+
+/// File offsets of the functions through which plaintext passes. `None`: the file does not define it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Functions {
+    /// `int SSL_read(SSL *, void *, int)`
+    pub read: Option<u64>,
+    /// `int SSL_write(SSL *, const void *, int)`
+    pub write: Option<u64>,
+    /// `int SSL_read_ex(SSL *, void *, size_t, size_t *readbytes)`
+    pub read_ex: Option<u64>,
+    /// `int SSL_write_ex(SSL *, const void *, size_t, size_t *written)`
+    pub write_ex: Option<u64>,
+    /// `void SSL_free(SSL *)`
+    pub free: Option<u64>,
+}
+
+impl Functions {
+    /// True if bytes can be seen in at least one direction.
+    pub fn is_useful(&self) -> bool {
+        self.read.or(self.write).or(self.read_ex).or(self.write_ex).is_some()
+    }
+
+    /// Names of the functions that were found.
+    pub fn names(&self) -> Vec<&'static str> {
+        let all = [
+            (self.read, "SSL_read"),
+            (self.write, "SSL_write"),
+            (self.read_ex, "SSL_read_ex"),
+            (self.write_ex, "SSL_write_ex"),
+            (self.free, "SSL_free"),
+        ];
+        all.into_iter().filter_map(|(offset, name)| offset.map(|_| name)).collect()
+    }
+
+    fn slot(&mut self, name: &[u8]) -> Option<&mut Option<u64>> {
+        match name {
+            b"SSL_read" => Some(&mut self.read),
+            b"SSL_write" => Some(&mut self.write),
+            b"SSL_read_ex" => Some(&mut self.read_ex),
+            b"SSL_write_ex" => Some(&mut self.write_ex),
+            b"SSL_free" => Some(&mut self.free),
+            _ => None,
+        }
+    }
+}
+
+/// Why a file cannot be looked into.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ElfError {
+    /// Not an ELF file of this machine's word size and architecture.
+    #[error("not an executable or library of this machine")]
+    Foreign,
+    /// Its tables contradict each other or point outside of the file.
+    #[error("damaged ELF file: {0}")]
+    Damaged(&'static str),
+}
+
+#[cfg(target_arch = "x86_64")]
+const MACHINE: elf::Machine = elf::EM_X86_64;
+#[cfg(target_arch = "aarch64")]
+const MACHINE: elf::Machine = elf::EM_AARCH64;
+
+/// Finds the functions in an ELF file. A file that is fine but has none of them gives the default (all `None`).
+pub fn find<'data, R: ReadRef<'data>>(data: R) -> Result<Functions, ElfError> {
+    let header = FileHeader64::<Endianness>::parse(data).map_err(|_| ElfError::Foreign)?;
+    let endian = header.endian().map_err(|_| ElfError::Foreign)?;
+    if header.e_machine(endian) != MACHINE {
+        return Err(ElfError::Foreign);
+    }
+    let segments = header.program_headers(endian, data).map_err(|_| ElfError::Damaged("program headers"))?;
+    // Names of sections are not needed.
+    let sections = header
+        .section_headers(endian, data)
+        .map(|headers| SectionTable::<FileHeader64<Endianness>, R>::new(headers, StringTable::default()))
+        .map_err(|_| ElfError::Damaged("section headers"))?;
+    let to_offset = |address: u64| {
+        segments.iter().find_map(|segment| {
+            let start: u64 = segment.p_vaddr(endian);
+            let inside = address.checked_sub(start).filter(|at| *at < segment.p_filesz(endian))?;
+            let executable = segment.p_type(endian) == elf::PT_LOAD && segment.p_flags(endian).contains(elf::PF_X);
+            segment.p_offset(endian).checked_add(inside).filter(|_| executable)
+        })
+    };
+    let mut found = Functions::default();
+    for kind in [elf::SHT_DYNSYM, elf::SHT_SYMTAB] {
+        scan(&sections, kind, endian, data, &to_offset, &mut found)?;
+        if found.is_useful() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn scan<'data, R: ReadRef<'data>>(
+    sections: &SectionTable<'data, FileHeader64<Endianness>, R>,
+    kind: elf::SectionType,
+    endian: Endianness,
+    data: R,
+    to_offset: &dyn Fn(u64) -> Option<u64>,
+    found: &mut Functions,
+) -> Result<(), ElfError> {
+    let symbols = sections.symbols(endian, data, kind).map_err(|_| ElfError::Damaged("symbol table"))?;
+    if symbols.is_empty() {
+        return Ok(());
+    }
+    // The strings as one slice: a look-up per symbol would be a read per symbol on a file that is not in memory.
+    let strings = sections
+        .section(symbols.string_section())
+        .and_then(|section| section.data(endian, data))
+        .map_err(|_| ElfError::Damaged("symbol names"))?;
+    for symbol in symbols.iter() {
+        let Some(name) = usize::try_from(symbol.st_name(endian)).ok().and_then(|at| strings.get(at..)) else {
+            continue;
+        };
+        if !name.starts_with(b"SSL_") {
+            continue;
+        }
+        // The longest name of interest has 12 letters.
+        let Some(end) = name.iter().take(16).position(|byte| *byte == 0) else { continue };
+        let Some(slot) = name.get(..end).and_then(|name| found.slot(name)) else { continue };
+        if slot.is_none() && !symbol.is_undefined(endian) {
+            *slot = to_offset(symbol.st_value(endian));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::targets::testing;
+
+    #[test]
+    fn functions_are_found_and_translated_to_file_offsets() {
+        let file = testing::elf(&[("SSL_read", 0x40_1010), ("SSL_write_ex", 0x40_1020), ("SSL_free", 0x40_1030)]);
+        let found = find(file.as_slice()).unwrap();
+        assert_eq!(found.read, Some(0x1010));
+        assert_eq!(found.write_ex, Some(0x1020));
+        assert_eq!(found.free, Some(0x1030));
+        assert_eq!(found.write, None);
+        assert_eq!(found.names(), ["SSL_read", "SSL_write_ex", "SSL_free"]);
+    }
+
+    #[test]
+    fn other_names_and_addresses_outside_of_code_are_left_out() {
+        let file = testing::elf(&[("SSL_reader", 0x40_1010), ("XSSL_read", 0x40_1010), ("SSL_write", 0x90_0000)]);
+        assert_eq!(find(file.as_slice()).unwrap(), Functions::default());
+    }
+
+    #[test]
+    fn what_is_not_elf_is_an_error() {
+        assert_eq!(find(b"#!/bin/sh\n".as_slice()), Err(ElfError::Foreign));
+        assert_eq!(find(b"".as_slice()), Err(ElfError::Foreign));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_never_panic(
+            cut in 0usize..9000,
+            changes in proptest::collection::vec((0usize..9000, any::<u8>()), 0..24),
+        ) {
+            let mut file = testing::elf(&[("SSL_read", 0x40_1010), ("SSL_write", 0x40_1020)]);
+            for (at, byte) in changes {
+                if let Some(slot) = file.get_mut(at) {
+                    *slot = byte;
+                }
+            }
+            file.truncate(cut.max(1));
+            let _ = find(file.as_slice());
+        }
+
+        #[test]
+        fn damaged_headers_never_panic(changes in proptest::collection::vec((0usize..1600, any::<u8>()), 1..16)) {
+            let mut file = testing::elf(&[("SSL_read", 0x40_1010), ("SSL_write", 0x40_1020)]);
+            let tail = file.len().saturating_sub(1600);
+            for (at, byte) in changes {
+                // Half of the changes hit the header, half the tables at the end.
+                let at = if at % 2 == 0 { at % 128 } else { tail + at };
+                if let Some(slot) = file.get_mut(at) {
+                    *slot = byte;
+                }
+            }
+            let _ = find(file.as_slice());
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The processes that are known, from a snapshot at start and then from events alone.
+
+use std::{collections::HashMap, sync::Arc};
+
+use pipeline::{
+    ProcessKey,
+    observation::{Host, ProcessInfo},
+};
+
+use super::procfs::{container_id, same_start};
+use crate::{
+    event::{Clock, Exec},
+    record::Facts,
+};
+
+/// A process and how it stands to the watch.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What is known of it since its latest exec.
+    pub info: Arc<ProcessInfo>,
+    /// Observations of it go out.
+    pub watched: bool,
+    /// A rule says that it is never to be watched.
+    pub excluded: bool,
+    /// A process observation of it went out.
+    pub told: bool,
+    /// Its key as the kernel tells it; none while it is known from /proc only.
+    pub kernel_key: Option<ProcessKey>,
+}
+
+/// All known processes. At most one per process id.
+///
+/// A process found in /proc has a start time rounded to clock ticks. It keeps that key for good, so that everything
+/// that is told of it has one key; the kernel's key becomes an alias.
+#[derive(Debug)]
+pub struct Table {
+    host: Arc<Host>,
+    clock: Clock,
+    entries: HashMap<u32, Entry>,
+    facts: HashMap<u32, Facts>,
+}
+
+impl Table {
+    /// An empty table.
+    pub fn new(host: Arc<Host>, clock: Clock) -> Self {
+        Self { host, clock, entries: HashMap::new(), facts: HashMap::new() }
+    }
+
+    /// The entry of a process, if it is known.
+    pub fn get(&self, key: ProcessKey) -> Option<&Entry> {
+        self.entries.get(&key.tgid).filter(|entry| is(entry, key))
+    }
+
+    /// The entry of a process, if it is known.
+    pub fn get_mut(&mut self, key: ProcessKey) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(&key.tgid).filter(|entry| is(entry, key))?;
+        if entry.info.key != key {
+            entry.kernel_key = Some(key);
+        }
+        Some(entry)
+    }
+
+    /// The key under which observations of a process go out.
+    pub fn key(&self, key: ProcessKey) -> ProcessKey {
+        self.get(key).map_or(key, |entry| entry.info.key)
+    }
+
+    /// The entry of a process; one of which nothing was told yet gets an empty one.
+    pub fn entry(&mut self, key: ProcessKey) -> &mut Entry {
+        if self.get(key).is_none() {
+            let info = ProcessInfo {
+                key,
+                started: self.clock.wall(key.start),
+                executed: self.clock.wall(key.start),
+                host: self.host.clone(),
+                ..ProcessInfo::default()
+            };
+            self.entries.insert(key.tgid, entry(info, Some(key)));
+        }
+        // It was just made sure that it is there.
+        let fresh = || entry(ProcessInfo { key, ..ProcessInfo::default() }, Some(key));
+        let known = self.entries.entry(key.tgid).or_insert_with(fresh);
+        known.kernel_key = Some(key);
+        known
+    }
+
+    /// Facts from /proc. Those of a found process make an entry (its key is given back), the others wait for their
+    /// exec.
+    pub fn facts(&mut self, facts: &Facts) -> Option<ProcessKey> {
+        let Some(found) = &facts.found else {
+            self.facts.insert(facts.process.tgid, facts.clone());
+            return None;
+        };
+        // An event may have been faster than the snapshot: what the kernel told stays.
+        let known = self.entries.get(&facts.process.tgid);
+        if known.is_some_and(|known| same_start(facts.process.start, known.info.key.start)) {
+            return None;
+        }
+        let started = self.clock.wall(facts.process.start);
+        let info = ProcessInfo {
+            key: facts.process,
+            parent: found.parent.map(|parent| self.key(parent)),
+            started,
+            executed: started,
+            exec_count: 0,
+            executable: facts.executable.clone().unwrap_or_default(),
+            args: found.args.clone(),
+            args_truncated: found.args_truncated,
+            cwd: found.cwd.clone(),
+            uid: found.uid,
+            gid: found.gid,
+            user: facts.user.clone(),
+            container_id: facts.cgroup.as_deref().and_then(container_id),
+            cgroup: facts.cgroup.clone(),
+            markers: facts.markers.clone(),
+            agent: None,
+            service_name: None,
+            host: self.host.clone(),
+        };
+        self.entries.insert(facts.process.tgid, entry(info, None));
+        Some(facts.process)
+    }
+
+    /// A process executed a program.
+    pub fn exec(&mut self, key: ProcessKey, exec: &Exec, time: u64) -> &mut Entry {
+        let parent = (exec.parent != ProcessKey::default()).then(|| self.key(exec.parent));
+        let above = self.get(exec.parent).map(|entry| (entry.info.clone(), entry.watched, entry.excluded));
+        let facts = self.facts.remove(&key.tgid).filter(|facts| facts.process == key);
+        let known = self.get(key).is_some();
+        let clock = self.clock;
+        let slot = self.entry(key);
+        if !known && let Some((_, watched, excluded)) = &above {
+            // Its fork was not seen.
+            (slot.watched, slot.excluded) = (*watched, *excluded);
+        }
+        let old = slot.info.clone();
+        // One that was gone before /proc could be read lives where it did before, or where its parent does.
+        let near = if known && old.cgroup.is_some() { Some(old.clone()) } else { above.map(|(info, ..)| info) };
+        let cgroup = facts.as_ref().and_then(|facts| facts.cgroup.clone()).or_else(|| near.as_ref()?.cgroup.clone());
+        let user = facts
+            .as_ref()
+            .and_then(|facts| facts.user.clone())
+            .or_else(|| near.as_ref().filter(|near| near.uid == exec.uid)?.user.clone());
+        let executable = facts.as_ref().and_then(|facts| facts.executable.clone());
+        slot.info = Arc::new(ProcessInfo {
+            key: old.key,
+            parent: old.parent.or(parent),
+            started: old.started,
+            executed: clock.wall(time),
+            exec_count: old.exec_count.saturating_add(1),
+            executable: executable.unwrap_or_else(|| absolute(&exec.filename, &exec.cwd, &old)),
+            args: exec.args.clone(),
+            args_truncated: exec.args_truncated,
+            cwd: Some(exec.cwd.clone()).filter(|cwd| !cwd.is_empty()),
+            uid: exec.uid,
+            gid: exec.gid,
+            user,
+            container_id: cgroup.as_deref().and_then(container_id),
+            cgroup,
+            markers: facts.map(|facts| facts.markers).unwrap_or_default(),
+            agent: None,
+            service_name: None,
+            host: old.host.clone(),
+        });
+        slot
+    }
+
+    /// A process was forked: until its exec it is what its parent is.
+    pub fn fork(&mut self, parent: ProcessKey, child: ProcessKey) -> &mut Entry {
+        let above = self.entry(parent).clone();
+        // The snapshot may have found the child already.
+        if self.get(child).is_none() {
+            let started = self.clock.wall(child.start);
+            let info = ProcessInfo {
+                key: child,
+                parent: Some(above.info.key),
+                started,
+                executed: started,
+                exec_count: 0,
+                ..above.info.as_ref().clone()
+            };
+            self.entries.insert(child.tgid, entry(info, Some(child)));
+        }
+        let slot = self.entry(child);
+        slot.excluded |= above.excluded;
+        slot
+    }
+
+    /// A process ended: it is forgotten.
+    pub fn exit(&mut self, key: ProcessKey) {
+        if self.get(key).is_some() {
+            self.entries.remove(&key.tgid);
+        }
+        self.facts.remove(&key.tgid);
+    }
+
+    /// A process and all that descend from it and live, by key.
+    pub fn tree(&self, root: ProcessKey) -> Vec<ProcessKey> {
+        let mut children: HashMap<ProcessKey, Vec<ProcessKey>> = HashMap::new();
+        for entry in self.entries.values() {
+            if let Some(parent) = entry.info.parent {
+                children.entry(parent).or_default().push(entry.info.key);
+            }
+        }
+        let mut found = Vec::new();
+        let mut open = vec![root];
+        while let Some(key) = open.pop() {
+            // A damaged recording can hold a circle.
+            if let Some(below) = children.remove(&key) {
+                open.extend(below);
+            }
+            found.push(key);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+fn entry(info: ProcessInfo, kernel_key: Option<ProcessKey>) -> Entry {
+    Entry { info: Arc::new(info), watched: false, excluded: false, told: false, kernel_key }
+}
+
+/// True if `key` (as the kernel tells it, or as it is in the table) is this entry's process.
+fn is(entry: &Entry, key: ProcessKey) -> bool {
+    entry.info.key == key
+        || match entry.kernel_key {
+            Some(known) => known == key,
+            None => same_start(entry.info.key.start, key.start),
+        }
+}
+
+/// The file name given to exec as a path: made absolute with the working directory.
+fn absolute(filename: &str, cwd: &str, old: &ProcessInfo) -> String {
+    if filename == "/proc/self/exe" {
+        return old.executable.clone();
+    }
+    if filename.is_empty() || filename.starts_with('/') || cwd.is_empty() {
+        return filename.to_owned();
+    }
+    let name = filename.trim_start_matches("./");
+    format!("{}/{name}", cwd.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Found;
+
+    fn table() -> Table {
+        Table::new(Arc::default(), Clock { boot: 1_000 })
+    }
+
+    fn key(tgid: u32, start: u64) -> ProcessKey {
+        ProcessKey { tgid, start }
+    }
+
+    fn found(tgid: u32, start: u64, parent: Option<ProcessKey>) -> Facts {
+        let found = Found { parent, args: vec!["x".into()], uid: 5, ..Found::default() };
+        Facts {
+            process: key(tgid, start),
+            found: Some(found),
+            executable: Some("/bin/x".into()),
+            user: Some("ada".into()),
+            cgroup: Some("/a".into()),
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn a_found_process_keeps_its_key_when_the_kernel_tells_a_finer_one() {
+        let mut table = table();
+        assert_eq!(table.facts(&found(7, 50_000_000, None)), Some(key(7, 50_000_000)));
+        assert_eq!(table.key(key(7, 51_234_567)), key(7, 50_000_000));
+        assert_eq!(table.entry(key(7, 51_234_567)).info.executable, "/bin/x");
+        // Another process with the same id, in another tick, and one in the same tick.
+        assert_eq!(table.key(key(7, 61_000_000)), key(7, 61_000_000));
+        assert_eq!(table.key(key(7, 52_000_000)), key(7, 52_000_000));
+    }
+
+    #[test]
+    fn a_short_process_inherits_where_it_lived() {
+        let mut table = table();
+        table.facts(&found(7, 50_000_000, None));
+        table.fork(key(7, 50_000_001), key(8, 90_000_000));
+        let exec = Exec {
+            parent: key(7, 50_000_001),
+            filename: "./run".into(),
+            cwd: "/work".into(),
+            uid: 5,
+            ..Exec::default()
+        };
+        let info = table.exec(key(8, 90_000_000), &exec, 95_000_000).info.clone();
+        assert_eq!(info.executable, "/work/run");
+        assert_eq!(info.cgroup.as_deref(), Some("/a"));
+        assert_eq!(info.user.as_deref(), Some("ada"));
+        assert_eq!(info.exec_count, 1);
+        assert_eq!(info.parent, Some(key(7, 50_000_000)));
+        assert_eq!(info.executed.0, 95_001_000);
+        let other = Exec { uid: 6, ..exec };
+        let info = table.exec(key(8, 90_000_000), &other, 96_000_000).info.clone();
+        assert_eq!((info.user.as_deref(), info.exec_count), (None, 2));
+    }
+
+    #[test]
+    fn facts_belong_to_their_exec() {
+        let mut table = table();
+        table.facts(&Facts {
+            process: key(9, 1),
+            executable: Some("/bin/real".into()),
+            markers: [("CODEX_TOOL_CALL_ID".to_owned(), "c1".to_owned())].into(),
+            ..Facts::default()
+        });
+        let exec = Exec { filename: "/bin/link".into(), ..Exec::default() };
+        let info = table.exec(key(9, 1), &exec, 2).info.clone();
+        assert_eq!(info.executable, "/bin/real");
+        assert_eq!(info.markers.len(), 1);
+        let info = table.exec(key(9, 1), &exec, 3).info.clone();
+        assert_eq!(info.executable, "/bin/link");
+    }
+
+    #[test]
+    fn trees_follow_parents() {
+        let mut table = table();
+        table.fork(key(1, 1), key(2, 2));
+        table.fork(key(2, 2), key(3, 3));
+        table.fork(key(1, 1), key(4, 4));
+        assert_eq!(table.tree(key(2, 2)), [key(2, 2), key(3, 3)]);
+        table.exit(key(3, 3));
+        assert_eq!(table.tree(key(2, 2)), [key(2, 2)]);
+    }
+}
