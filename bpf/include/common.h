@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
+/* Maps and helpers that all probe families share. */
+#ifndef ONLOOKER_COMMON_H
+#define ONLOOKER_COMMON_H
+
+#include "kernel.h"
+#include "events.h"
+
+/* A small ring for lifecycle events and a big one for payload, so that payload never crowds out lifecycle. */
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4 << 20); } LIFECYCLE SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 64 << 20); } PAYLOAD SEC(".maps");
+
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct config); } CONFIG SEC(".maps");
+
+/* tgid → start_boottime of its leader. */
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, __u32); __type(value, __u64); } WATCHED SEC(".maps");
+
+/* Processes that rules exclude (host scope). */
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, __u32); __type(value, __u64); } EXCLUDED SEC(".maps");
+
+/* Counters are per CPU: atomics on globals do not load on 5.10. */
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, DROP_REASONS); __type(key, __u32); __type(value, __u64); } DROPS SEC(".maps");
+
+static __always_inline void drop(__u32 reason, __u64 n)
+{
+	__u64 *count = bpf_map_lookup_elem(&DROPS, &reason);
+	if (count)
+		*count += n;
+}
+
+static __always_inline struct config *settings(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&CONFIG, &zero);
+}
+
+/* Whether this process's events are wanted. */
+static __always_inline int wanted(__u32 tgid)
+{
+	struct config *config = settings();
+	if (!config || tgid == config->self)
+		return 0;
+	if (config->scope == SCOPE_HOST)
+		return !bpf_map_lookup_elem(&EXCLUDED, &tgid);
+	return bpf_map_lookup_elem(&WATCHED, &tgid) != 0;
+}
+
+static __always_inline void fill_header(struct event_header *header, __u32 type, __u32 size, __u32 tgid, __u32 tid, __u64 start)
+{
+	header->type = type;
+	header->tgid = tgid;
+	header->time = bpf_ktime_get_boot_ns();
+	header->start = start;
+	header->tid = tid;
+	header->size = size;
+}
+
+static __always_inline __u64 leader_start(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, group_leader, start_boottime);
+}
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
+/* The few kernel structures that the probes read, by CO-RE: only names matter here, offsets come from the
+ * running kernel's BTF. */
+#ifndef ONLOOKER_KERNEL_H
+#define ONLOOKER_KERNEL_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct { unsigned int val; } kuid_t;
+typedef struct { unsigned int val; } kgid_t;
+typedef struct { int counter; } atomic_t;
+
+struct cred { kuid_t euid; kgid_t egid; };
+struct qstr { const unsigned char *name; };
+struct super_block { unsigned int s_dev; };
+struct inode { unsigned long i_ino; struct super_block *i_sb; };
+struct dentry { struct dentry *d_parent; struct qstr d_name; };
+struct vfsmount { struct dentry *mnt_root; };
+struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; };
+struct path { struct vfsmount *mnt; struct dentry *dentry; };
+struct fs_struct { struct path root; struct path pwd; };
+struct file { struct inode *f_inode; };
+struct fdtable { unsigned int max_fds; struct file **fd; };
+struct files_struct { struct fdtable *fdt; };
+struct signal_struct { atomic_t live; int group_exit_code; unsigned int flags; };
+struct mm_struct { unsigned long arg_start; unsigned long arg_end; };
+struct linux_binprm { const char *filename; };
+struct task_struct {
+	int pid;
+	int tgid;
+	int exit_code;
+	unsigned long long start_boottime;
+	struct task_struct *group_leader;
+	struct task_struct *real_parent;
+	struct mm_struct *mm;
+	struct fs_struct *fs;
+	struct files_struct *files;
+	struct signal_struct *signal;
+	const struct cred *cred;
+};
+
+#pragma clang attribute pop
+
+/* The register file that a uprobe gets (arch/x86/include/asm/ptrace.h, 64 bit). Not relocated: it is ABI. */
+struct registers {
+	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
+};
+
+#endif

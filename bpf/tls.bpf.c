@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
+/* TLS reads and writes, captured at return: the length is then what the library really moved, failed calls and
+ * retries give nothing, and the pages are resident. */
+#include "include/common.h"
+
+/* Pending bytes at which the reader is woken; before that its poll timeout finds them. A wake-up costs 5 µs. */
+#define WAKE_AT (256 << 10)
+#define SMALL 512
+#define MEDIUM 4096
+#define LARGE 16384
+#define HUGE 65536
+/* Chunks of one call: at least 64 MiB. */
+#define CHUNKS 1030
+
+struct call {
+	__u64 object;
+	__u64 buffer;
+	__u64 moved; /* address of the size_t result of the _ex functions; 0 for the others */
+	__u64 start; /* start_boottime of the process */
+};
+
+/* The call that a thread is in, by (tgid, tid) and direction: a read may be nested in a write. */
+struct call_key {
+	__u64 thread;
+	__u64 write;
+};
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 16384); __type(key, struct call_key); __type(value, struct call); } CALLS SEC(".maps");
+
+/* Connections that user space has ruled out. */
+struct connection {
+	__u64 object;
+	__u32 tgid;
+	__u32 pad;
+};
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct connection); __type(value, __u8); } IGNORED SEC(".maps");
+
+static __always_inline int enter(struct registers *regs, __u64 write, __u64 moved)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	if (!wanted(thread >> 32))
+		return 0;
+	struct connection connection = {.object = regs->di, .tgid = thread >> 32};
+	if (bpf_map_lookup_elem(&IGNORED, &connection))
+		return 0;
+	struct call_key key = {.thread = thread, .write = write};
+	struct call call = {.object = regs->di, .buffer = regs->si, .moved = moved, .start = leader_start((struct task_struct *)bpf_get_current_task())};
+	if (bpf_map_update_elem(&CALLS, &key, &call, BPF_ANY))
+		drop(DROP_CALL_MAP, 1);
+	return 0;
+}
+
+/* Hands one chunk over, in a place of constant size because the ring wants one. */
+#define CHUNK(ROOM)                                                                                                    \
+	({                                                                                                             \
+		__u64 taken = left < (ROOM) ? left : (ROOM);                                                           \
+		struct data_event *event = bpf_ringbuf_reserve(&PAYLOAD, sizeof(struct data_event) + (ROOM), 0);       \
+		if (event) {                                                                                           \
+			__u64 bounded = taken;                                                                         \
+			/* Verifiers up to 6.12 lose the bound above. */                                               \
+			asm volatile("if %[n] <= %[max] goto +1; %[n] = %[max]" : [n] "+r"(bounded) : [max] "i"(ROOM)); \
+			if (bpf_probe_read_user(event + 1, bounded, (void *)(call->buffer + offset))) {                \
+				drop(DROP_FAULT, taken);                                                               \
+				bpf_ringbuf_discard(event, BPF_RB_NO_WAKEUP);                                          \
+			} else {                                                                                       \
+				event->object = call->object;                                                          \
+				event->total = total;                                                                  \
+				event->offset = offset;                                                                \
+				event->length = taken;                                                                 \
+				event->write = write;                                                                  \
+				fill_header(&event->header, EVENT_DATA, sizeof(*event) + taken, thread >> 32, thread,  \
+					    call->start);                                                              \
+				__u64 pending = bpf_ringbuf_query(&PAYLOAD, BPF_RB_AVAIL_DATA);                        \
+				bpf_ringbuf_submit(event, pending >= WAKE_AT ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP); \
+			}                                                                                              \
+		} else {                                                                                               \
+			drop(DROP_PAYLOAD_RING, 1);                                                                    \
+			drop(DROP_PAYLOAD_BYTES, taken);                                                               \
+		}                                                                                                      \
+		taken;                                                                                                 \
+	})
+
+/* One chunk of the call that this thread is in. A global function, so that the verifier looks at it once and not
+ * in every round of the loop; such functions take numbers only. Gives the bytes taken, 0 if there is no call. */
+__attribute__((noinline)) __u64 hand_over(__u64 offset, __u64 total, __u64 write)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct call_key key = {.thread = thread, .write = write};
+	struct call *call = bpf_map_lookup_elem(&CALLS, &key);
+	if (!call || offset >= total)
+		return 0;
+	__u64 left = total - offset;
+	if (left <= SMALL)
+		return CHUNK(SMALL);
+	if (left <= MEDIUM)
+		return CHUNK(MEDIUM);
+	if (left < HUGE)
+		return CHUNK(LARGE);
+	return CHUNK(HUGE);
+}
+
+static __always_inline int leave(struct registers *regs, __u64 write, int ex)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct call_key key = {.thread = thread, .write = write};
+	struct call *call = bpf_map_lookup_elem(&CALLS, &key);
+	if (!call)
+		return 0;
+	__s64 result = (__s32)regs->ax;
+	__u64 total = 0;
+	if (result > 0) {
+		if (!ex)
+			total = result;
+		else if (bpf_probe_read_user(&total, sizeof(total), (void *)call->moved))
+			total = 0;
+	}
+	__u64 offset = 0;
+	for (int i = 0; i < CHUNKS; i++) {
+		__u64 taken = hand_over(offset, total, write);
+		if (!taken)
+			break;
+		offset += taken;
+	}
+	if (offset < total)
+		drop(DROP_TOO_LARGE, total - offset);
+	bpf_map_delete_elem(&CALLS, &key);
+	return 0;
+}
+
+SEC("uprobe/write_enter")
+int write_enter(struct registers *regs)
+{
+	return enter(regs, 1, 0);
+}
+
+SEC("uprobe/write_ex_enter")
+int write_ex_enter(struct registers *regs)
+{
+	return enter(regs, 1, regs->cx);
+}
+
+SEC("uprobe/read_enter")
+int read_enter(struct registers *regs)
+{
+	return enter(regs, 0, 0);
+}
+
+SEC("uprobe/read_ex_enter")
+int read_ex_enter(struct registers *regs)
+{
+	return enter(regs, 0, regs->cx);
+}
+
+SEC("uretprobe/write_leave")
+int write_leave(struct registers *regs)
+{
+	return leave(regs, 1, 0);
+}
+
+SEC("uretprobe/write_ex_leave")
+int write_ex_leave(struct registers *regs)
+{
+	return leave(regs, 1, 1);
+}
+
+SEC("uretprobe/read_leave")
+int read_leave(struct registers *regs)
+{
+	return leave(regs, 0, 0);
+}
+
+SEC("uretprobe/read_ex_leave")
+int read_ex_leave(struct registers *regs)
+{
+	return leave(regs, 0, 1);
+}
+
+/* SSL_free: the address may be used again for another connection. In the payload ring, so that it stays in order. */
+SEC("uprobe/object_free")
+int object_free(struct registers *regs)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	if (!wanted(thread >> 32) || !regs->di)
+		return 0;
+	struct connection connection = {.object = regs->di, .tgid = thread >> 32};
+	bpf_map_delete_elem(&IGNORED, &connection);
+	struct close_event *event = bpf_ringbuf_reserve(&PAYLOAD, sizeof(*event), 0);
+	if (!event) {
+		drop(DROP_PAYLOAD_RING, 1);
+		return 0;
+	}
+	event->object = regs->di;
+	struct task_struct *task = (void *)bpf_get_current_task();
+	fill_header(&event->header, EVENT_CLOSE, sizeof(*event), thread >> 32, thread, leader_start(task));
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+	return 0;
+}
