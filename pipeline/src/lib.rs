@@ -13,6 +13,7 @@ pub mod observation;
 pub mod providers;
 pub mod record;
 pub mod semconv;
+pub mod sse;
 pub mod telemetry;
 
 pub use component::{Batch, BuildContext, Exporter, Factory, Mode, Output, Processor, Receiver, Registry, Signal};
