@@ -1,0 +1,107 @@
+//! Header fields: which carry credentials, and which are kept as they are.
+
+/// Parts of names that say that the value is a credential.
+const WORDS: &[&str] = &[
+    "token",
+    "secret",
+    "auth",
+    "password",
+    "passwd",
+    "cookie",
+    "credential",
+    "apikey",
+    "csrf",
+    "xsrf",
+    "jwt",
+    "signature",
+];
+
+/// Names with one of [`WORDS`] (or ending in `key`) that carry none.
+const HARMLESS: &[&str] =
+    &[":authority", "authority", "idempotency-key", "x-idempotency-key", "surrogate-key", "sec-websocket-key"];
+
+/// Beginnings of names that carry none: counters, quotas and descriptions of content.
+const HARMLESS_FAMILIES: &[&str] = &["x-ratelimit-", "ratelimit", "anthropic-ratelimit-", "content-", "x-stainless-"];
+
+/// True if the value of a header field with this name (any case) is a credential, or may be one.
+pub fn is_sensitive_header(name: &str) -> bool {
+    let lower;
+    let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        lower = name.to_ascii_lowercase();
+        lower.as_str()
+    } else {
+        name
+    };
+    if HARMLESS.contains(&name)
+        || HARMLESS_FAMILIES.iter().any(|family| name.starts_with(family))
+        || name.ends_with("-token-count")
+    {
+        return false;
+    }
+    // A field is named for its key at the end (`x-api-key`, `x-portkey`) or in a part (`x-key-id`).
+    WORDS.iter().any(|word| name.contains(word))
+        || name.ends_with("key")
+        || name.split(['-', '_']).any(|part| matches!(part, "key" | "keys"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_known_by_name() {
+        for name in [
+            "authorization",
+            "Proxy-Authorization",
+            "cookie",
+            "set-cookie",
+            "X-API-Key",
+            "api-key",
+            "x-goog-api-key",
+            "x-amz-security-token",
+            "x-auth",
+            "x-my-secret",
+            "x-password",
+            "ocp-apim-subscription-key",
+            "x-session-token",
+            "helicone-auth",
+            "x-csrf-token",
+            "cf-access-client-secret",
+            "x-portkey-api-key",
+        ] {
+            assert!(is_sensitive_header(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_needed_downstream_survives() {
+        for name in [
+            "host",
+            "x-stainless-retry-count",
+            "traceparent",
+            "tracestate",
+            "x-claude-code-session-id",
+            "session_id",
+            "openai-organization",
+            "openai-processing-ms",
+            "x-request-id",
+            "request-id",
+            "anthropic-version",
+            "anthropic-beta",
+            "content-type",
+            "content-length",
+            "x-ratelimit-remaining-tokens",
+            "user-agent",
+            "anthropic-ratelimit-input-tokens-remaining",
+            ":authority",
+            "x-amzn-bedrock-input-token-count",
+            "retry-after",
+            "conversation_id",
+            "originator",
+            "x-amzn-requestid",
+            "location",
+        ] {
+            assert!(!is_sensitive_header(name), "{name}");
+        }
+    }
+}
