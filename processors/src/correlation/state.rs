@@ -1,0 +1,159 @@
+//! What correlation remembers: processes, turns, open tool calls.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use pipeline::{
+    Observation, ProcessKey, SpanContext, Timestamp,
+    observation::{Exit, Match, ModelCall, Operation, ProcessInfo},
+};
+
+use super::command::Commands;
+
+/// Ids of replies that a turn remembers.
+const REPLIES: usize = 64;
+
+/// A tool call: its turn and its place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ToolRef {
+    pub turn: u64,
+    pub ordinal: u32,
+    /// The process that made the call.
+    pub agent: ProcessKey,
+}
+
+/// Where a program stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its span.
+    pub context: SpanContext,
+    /// True if that span is below some turn.
+    pub in_turn: bool,
+    /// The tool call that it belongs to.
+    pub tool: Option<ToolRef>,
+    /// The process whose program the span is.
+    pub owner: ProcessKey,
+}
+
+/// A process.
+#[derive(Debug)]
+pub struct Proc {
+    /// Its latest state.
+    pub info: Arc<ProcessInfo>,
+    /// Its ancestors, nearest first, as far as known when it was first seen.
+    pub lineage: Vec<ProcessKey>,
+    /// The place of the program that it was forked from.
+    pub origin: Option<Place>,
+    /// The place of its own program, and which `exec_count` that is.
+    pub own: Option<(Place, u32)>,
+    /// True if it was once considered as the sole child of a call and was not.
+    pub barred: bool,
+    /// Its open turns, oldest first.
+    pub turns: Vec<u64>,
+    /// Turns so far.
+    pub number: u32,
+    /// The session that its children were told.
+    pub session: Option<String>,
+    /// Its place in the order of use.
+    pub used: u64,
+}
+
+impl Proc {
+    /// Its own place, or before it executes anything, that of the program that it was forked from.
+    pub fn place(&self) -> Option<Place> {
+        self.own.map(|(place, _)| place).or(self.origin)
+    }
+}
+
+/// The process of a tool call.
+#[derive(Clone, Copy, Debug)]
+pub struct Linked {
+    pub key: ProcessKey,
+    pub started: Timestamp,
+    pub matched: Match,
+    pub exit: Option<(Timestamp, Exit)>,
+}
+
+/// A tool call without its result so far.
+#[derive(Debug)]
+pub struct Tool {
+    pub id: Option<String>,
+    pub name: String,
+    pub arguments: String,
+    pub commands: Commands,
+    /// No child that runs it starts before this: the last piece of the answer that asked for it.
+    pub asked: Timestamp,
+    /// The end of that answer.
+    pub answered: Timestamp,
+    pub context: SpanContext,
+    pub process: Option<Linked>,
+    /// True if more than one process or call fitted.
+    pub ambiguous: bool,
+    /// True if some process that no call claims started below the agent meanwhile.
+    pub stirred: bool,
+    /// True if the tool starts another agent.
+    pub starts_agent: bool,
+    /// True if a turn was hung under it.
+    pub has_turn: bool,
+}
+
+/// The latest call of a turn.
+#[derive(Clone, Debug)]
+pub struct LastCall {
+    pub started: Timestamp,
+    pub asked: Timestamp,
+    /// It failed or was broken off: `error.type`, where there is one.
+    pub failed: Option<Option<String>>,
+    pub operation: Operation,
+    pub model: Option<String>,
+    pub previous: Option<String>,
+}
+
+/// An open turn.
+#[derive(Debug)]
+pub struct Turn {
+    pub agent: ProcessKey,
+    pub info: Arc<ProcessInfo>,
+    pub number: u32,
+    pub context: SpanContext,
+    pub started: Timestamp,
+    /// The last thing that happened in it.
+    pub ended: Timestamp,
+    /// When it is idle.
+    pub deadline: Timestamp,
+    pub provider: Option<String>,
+    pub conversation: Option<String>,
+    pub calls: u32,
+    pub tool_count: u32,
+    pub messages: Vec<u64>,
+    pub replies: VecDeque<String>,
+    pub last: LastCall,
+    pub tools: BTreeMap<u32, Tool>,
+}
+
+impl Turn {
+    /// Keeps a reply's id.
+    pub fn remember(&mut self, reply: &str) {
+        if self.replies.len() == REPLIES {
+            self.replies.pop_front();
+        }
+        self.replies.push_back(reply.to_owned());
+    }
+
+    /// True if one of these results answers an open call.
+    pub fn awaits(&self, call: &ModelCall) -> bool {
+        let results = &call.thread.tool_results;
+        self.tools.values().any(|tool| results.iter().any(|result| tool.id.as_deref() == Some(result.id.as_str())))
+    }
+}
+
+/// Observations of a process and its descendants that wait for a decision: it may be the process of a call.
+#[derive(Debug)]
+pub struct Held {
+    pub tool: ToolRef,
+    /// When it executed its program.
+    pub executed: Timestamp,
+    pub observations: Vec<Observation>,
+}

@@ -1,0 +1,6 @@
+//! Scenarios, and a simulation of many interleavings.
+
+mod processes;
+mod simulation;
+mod turns;
+mod world;

@@ -1,0 +1,424 @@
+//! Model calls: the turns that they make, and the tools that they ask for.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use pipeline::{
+    Kind, Observation, ProcessKey, SpanContext, Timestamp,
+    observation::{
+        AgentTurn, Evidence, Finding, LossReason, ModelCall, Part, ProcessInfo, Severity, ToolCall, ToolResult, TurnEnd,
+    },
+};
+
+use super::{
+    Correlation,
+    command::{Commands, starts_agent},
+    ids,
+    state::{LastCall, Tool, ToolRef, Turn},
+};
+
+/// Most open turns of all agents.
+const TURNS: usize = 4_096;
+/// Most open tool calls of a turn.
+const TOOLS: usize = 1_024;
+
+/// How a call belongs to an open turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// The same request again.
+    Retry,
+    /// The next step.
+    Next,
+    /// The user's next message.
+    User,
+}
+
+impl Correlation {
+    /// The call that a place names, if it is open.
+    pub(super) fn tool(&self, place: ToolRef) -> Option<&Tool> {
+        self.turns.get(&place.turn)?.tools.get(&place.ordinal)
+    }
+
+    /// Changes a call, if it is open.
+    pub(super) fn with_tool(&mut self, place: ToolRef, change: impl FnOnce(&mut Tool)) {
+        if let Some(tool) = self.turns.get_mut(&place.turn).and_then(|turn| turn.tools.get_mut(&place.ordinal)) {
+            change(tool);
+        }
+    }
+
+    /// Takes a call to a model.
+    pub(super) fn model_call(&mut self, observation: Observation, mut call: ModelCall, out: &mut Vec<Observation>) {
+        let info = observation.process.clone();
+        self.place_of(&info);
+        let found = self.find(info.key, &call);
+        if let Some((turn, _)) = found {
+            self.settle(turn, Some(call.started), false, out);
+        }
+        let id = match found {
+            Some((turn, Link::User)) => {
+                self.close(turn, TurnEnd::Superseded, call.started, out);
+                self.open(&observation, &call, out)
+            }
+            Some((turn, _)) => {
+                self.answer_tools(turn, &call, out);
+                turn
+            }
+            None => self.open(&observation, &call, out),
+        };
+        let conversation = self.conversation(id, &info, &call);
+        let idle = self.config.turn_idle_timeout.0;
+        let Some(turn) = self.turns.get_mut(&id) else { return };
+        let asked = call.reply.last_chunk.unwrap_or(call.ended).min(call.ended);
+        let outcome = outcome(&call);
+        turn.info = info.clone();
+        turn.conversation.clone_from(&conversation);
+        turn.provider = Some(call.provider.clone());
+        turn.calls = turn.calls.saturating_add(1);
+        turn.ended = turn.ended.max(call.ended);
+        turn.deadline = turn.deadline.max(call.ended.plus(idle));
+        turn.messages.clone_from(&call.thread.messages);
+        if let Some(reply) = &call.reply.id {
+            turn.remember(reply);
+        }
+        let failed = call.error.as_ref().map(|error| Some(error.kind.clone()));
+        turn.last = LastCall {
+            started: call.started,
+            asked,
+            failed: failed.or((outcome == Outcome::Broken).then_some(None)),
+            operation: call.operation,
+            model: call.parameters.model.clone(),
+            previous: call.parameters.previous_response_id.clone(),
+        };
+        for requested in &call.tool_calls {
+            let known = requested.id.is_some() && turn.tools.values().any(|tool| tool.id == requested.id);
+            if known || turn.tools.len() >= TOOLS {
+                continue;
+            }
+            let ordinal = turn.tool_count;
+            turn.tool_count = turn.tool_count.saturating_add(1);
+            let tool = Tool {
+                id: requested.id.clone(),
+                name: requested.name.clone(),
+                arguments: requested.arguments.clone(),
+                commands: Commands::of(&requested.name, &requested.arguments),
+                asked,
+                answered: call.ended,
+                context: ids::tool(turn.context, ordinal),
+                process: None,
+                ambiguous: false,
+                stirred: false,
+                starts_agent: starts_agent(&requested.name, &requested.arguments),
+                has_turn: false,
+            };
+            turn.tools.insert(ordinal, tool);
+        }
+        let context = ids::call(turn.context, &call);
+        self.deadline = self.deadline.min(turn.deadline);
+        call.conversation_id = conversation;
+        let ended = call.ended;
+        out.push(Observation { context: Some(context), kind: Kind::ModelCall(Box::new(call)), ..observation });
+        if outcome == Outcome::Answered {
+            self.close(id, TurnEnd::Answered, ended, out);
+        }
+    }
+
+    /// The open turn that a call goes on with.
+    fn find(&self, agent: ProcessKey, call: &ModelCall) -> Option<(u64, Link)> {
+        let turns = &self.processes.get(&agent)?.turns;
+        let open = || turns.iter().rev().filter_map(|id| self.turns.get(id).map(|turn| (*id, turn)));
+        if let Some((id, _)) = open().find(|(_, turn)| turn.awaits(call)) {
+            return Some((id, Link::Next));
+        }
+        let messages = &call.thread.messages;
+        let user = if call.thread.from_user { Link::User } else { Link::Next };
+        // The next request is made after the answer, but a broken call may be seen to end late.
+        let after = |turn: &Turn| match turn.last.failed {
+            Some(_) => call.started > turn.last.started,
+            None => call.started >= turn.last.asked,
+        };
+        if let Some(previous) = &call.parameters.previous_response_id {
+            let next = open().find(|(_, turn)| turn.replies.contains(previous)).map(|(id, turn)| {
+                let again = turn.last.previous.as_ref() == Some(previous) && turn.messages == *messages;
+                (id, if again { Link::Retry } else { user })
+            });
+            let retry = || {
+                let same = |turn: &Turn| turn.last.previous.as_ref() == Some(previous) && turn.messages == *messages;
+                open().find(|(_, turn)| same(turn) && after(turn)).map(|(id, _)| (id, Link::Retry))
+            };
+            return next.or_else(retry);
+        }
+        let continued = open()
+            .filter(|(_, turn)| !turn.messages.is_empty() && messages.starts_with(&turn.messages) && after(turn))
+            // `max_by_key` takes the last of equals: the list is newest first, so it is turned round.
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .max_by_key(|(_, turn)| turn.messages.len())
+            .map(|(id, turn)| (id, if turn.messages.len() == messages.len() { Link::Retry } else { user }));
+        if continued.is_some() {
+            return continued;
+        }
+        // Calls without messages (embeddings): the client says that it tried before.
+        call.resend_count.filter(|count| *count > 0)?;
+        let same = |turn: &Turn| {
+            turn.last.failed.is_some()
+                && turn.last.operation == call.operation
+                && turn.last.model == call.parameters.model
+                && turn.messages == *messages
+                && after(turn)
+        };
+        open().find(|(_, turn)| same(turn)).map(|(id, _)| (id, Link::Retry))
+    }
+
+    fn open(&mut self, observation: &Observation, call: &ModelCall, out: &mut Vec<Observation>) -> u64 {
+        let info = &observation.process;
+        if self.turns.len() >= TURNS
+            && let Some((id, turn)) = self.turns.iter().min_by_key(|(id, turn)| (turn.ended, **id))
+        {
+            let (id, ended) = (*id, turn.ended);
+            self.evicted_turns.add(1);
+            self.close(id, TurnEnd::Idle, ended, out);
+        }
+        let place = self.place_of(info);
+        let below_tool = self.sub_agent_tool(info.key, call);
+        let mut conversation = None;
+        self.next_turn += 1;
+        let id = self.next_turn;
+        let mut number = 0;
+        if let Some(proc) = self.processes.get_mut(&info.key) {
+            number = proc.number;
+            proc.number = proc.number.saturating_add(1);
+            proc.turns.push(id);
+        }
+        let mut context = ids::turn(info, number);
+        let under = |parent: SpanContext| SpanContext {
+            trace_id: parent.trace_id,
+            span_id: context.span_id,
+            parent_span_id: Some(parent.span_id),
+        };
+        if let Some(remote) = call.remote_parent {
+            context = under(remote);
+        } else if let Some(tool) = below_tool {
+            if let Some(parent) = self.tool(tool) {
+                context = under(parent.context);
+            }
+            self.with_tool(tool, |tool| tool.has_turn = true);
+            conversation = self.turns.get(&tool.turn).and_then(|turn| turn.conversation.clone());
+        } else if place.in_turn {
+            // An agent that another agent's tool started.
+            context = under(place.context);
+        }
+        let turn = Turn {
+            agent: info.key,
+            info: info.clone(),
+            number,
+            context,
+            started: call.started,
+            ended: call.started,
+            deadline: call.started.plus(self.config.turn_idle_timeout.0),
+            provider: None,
+            conversation,
+            calls: 0,
+            tool_count: 0,
+            messages: Vec::new(),
+            replies: VecDeque::new(),
+            last: LastCall {
+                started: call.started,
+                asked: call.started,
+                failed: None,
+                operation: call.operation,
+                model: None,
+                previous: None,
+            },
+            tools: BTreeMap::new(),
+        };
+        self.turns.insert(id, turn);
+        id
+    }
+
+    /// The one open call that this new thread can be the work of.
+    fn sub_agent_tool(&self, agent: ProcessKey, call: &ModelCall) -> Option<ToolRef> {
+        if !call.thread.has_tools {
+            return None;
+        }
+        let turns = &self.processes.get(&agent)?.turns;
+        let mut candidates = turns.iter().flat_map(|id| {
+            let tools = self.turns.get(id).into_iter().flat_map(|turn| &turn.tools);
+            tools
+                .filter(|(_, tool)| tool.starts_agent && !tool.has_turn && tool.asked <= call.started)
+                .map(|(ordinal, _)| ToolRef { turn: *id, ordinal: *ordinal, agent })
+        });
+        let only = candidates.next()?;
+        candidates.next().is_none().then_some(only)
+    }
+
+    fn conversation(&self, turn: u64, info: &ProcessInfo, call: &ModelCall) -> Option<String> {
+        let known = || self.turns.get(&turn).and_then(|turn| turn.conversation.clone());
+        let told = || self.processes.get(&info.key).and_then(|proc| proc.session.clone());
+        let made = || self.config.synthesize_conversation_id.then(|| ids::conversation(info));
+        call.conversation_id.clone().or_else(known).or_else(told).or_else(|| self.own_session(info)).or_else(made)
+    }
+
+    /// Closes the calls whose results this request carries.
+    fn answer_tools(&mut self, id: u64, call: &ModelCall, out: &mut Vec<Observation>) {
+        let results = &call.thread.tool_results;
+        let Some(turn) = self.turns.get(&id) else { return };
+        let agent = turn.agent;
+        let result_of = |tool: &Tool| match &tool.id {
+            Some(id) => results.iter().find(|result| result.id == *id).cloned(),
+            // No ids on this wire: results come together.
+            None => results.first().map(|_| ToolResult::default()),
+        };
+        let answered: Vec<(u32, ToolResult)> =
+            turn.tools.iter().filter_map(|(ordinal, tool)| Some((*ordinal, result_of(tool)?))).collect();
+        for (ordinal, result) in answered {
+            self.close_tool(ToolRef { turn: id, ordinal, agent }, Some(&result), call.started, out);
+        }
+    }
+
+    /// Decides on processes that wait for calls of this turn. `gone_on`: when the agent's next request began.
+    fn settle(&mut self, id: u64, gone_on: Option<Timestamp>, exit: bool, out: &mut Vec<Observation>) {
+        let waiting: Vec<_> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.tool.turn == id)
+            .map(|(root, held)| (*root, held.tool, held.executed))
+            .collect();
+        for (root, tool, executed) in waiting {
+            let before = gone_on.map_or(exit, |gone_on| executed <= gone_on);
+            self.release(root, before.then_some(tool), out);
+        }
+    }
+
+    fn close_tool(&mut self, place: ToolRef, result: Option<&ToolResult>, at: Timestamp, out: &mut Vec<Observation>) {
+        let Some(turn) = self.turns.get_mut(&place.turn) else { return };
+        let Some(tool) = turn.tools.remove(&place.ordinal) else { return };
+        let started = tool.process.map_or(tool.answered, |process| process.started);
+        let exit = tool.process.and_then(|process| process.exit);
+        let ended = exit.map_or(at, |(time, _)| time).max(started);
+        let agent_name = turn.info.agent.as_ref().map(|agent| agent.name.clone());
+        let missing = result.is_some()
+            && tool.process.is_none()
+            && tool.commands.explicit
+            && !tool.ambiguous
+            && !tool.stirred
+            && self.process_events;
+        let info = turn.info.clone();
+        let name = tool.name.clone();
+        let call_id = tool.id.clone();
+        let kind = Kind::ToolCall(Box::new(ToolCall {
+            id: tool.id,
+            name: tool.name,
+            arguments: tool.arguments,
+            started,
+            ended,
+            evidence: if tool.process.is_some() { Evidence::Process } else { Evidence::Wire },
+            matched: tool.process.map(|process| process.matched),
+            process: tool.process.map(|process| process.key),
+            exit: exit.map(|(_, exit)| exit),
+            result_error: result.is_some_and(|result| result.is_error),
+            result_seen: result.is_some(),
+            agent_name,
+            conversation_id: turn.conversation.clone(),
+        }));
+        out.push(Observation { context: Some(tool.context), ..Observation::new(ended, info.clone(), kind) });
+        if missing {
+            let mut attributes = vec![("gen_ai.tool.name", name.into())];
+            attributes.extend(call_id.map(|id| ("gen_ai.tool.call.id", id.into())));
+            let kind = Kind::Finding(Box::new(Finding {
+                name: "onlooker.finding.tool_without_process",
+                severity: Severity::Warn,
+                message: "the agent sent a result for a tool that runs a command, but no process ran it".into(),
+                attributes,
+            }));
+            out.push(Observation { context: Some(tool.context), ..Observation::new(ended, info, kind) });
+        }
+    }
+
+    /// Ends a turn: its open calls first, then itself.
+    pub(super) fn close(&mut self, id: u64, end: TurnEnd, at: Timestamp, out: &mut Vec<Observation>) {
+        let gone_on = matches!(end, TurnEnd::Answered | TurnEnd::Superseded).then_some(at);
+        self.settle(id, gone_on, end == TurnEnd::Exit, out);
+        let Some(turn) = self.turns.get_mut(&id) else { return };
+        let ended = match end {
+            TurnEnd::Exit | TurnEnd::Shutdown => turn.ended.max(at),
+            TurnEnd::Answered | TurnEnd::Idle | TurnEnd::Superseded => turn.ended,
+        };
+        let agent = turn.agent;
+        for ordinal in turn.tools.keys().copied().collect::<Vec<_>>() {
+            self.close_tool(ToolRef { turn: id, ordinal, agent }, None, ended, out);
+        }
+        let Some(turn) = self.turns.remove(&id) else { return };
+        if let Some(proc) = self.processes.get_mut(&turn.agent) {
+            proc.turns.retain(|open| *open != id);
+        }
+        let agent = turn.info.agent.as_ref();
+        let kind = Kind::AgentTurn(Box::new(AgentTurn {
+            number: turn.number,
+            agent_name: agent.map_or_else(|| turn.info.executable_name().to_owned(), |agent| agent.name.clone()),
+            agent_version: agent.and_then(|agent| agent.version.clone()),
+            conversation_id: turn.conversation,
+            provider: turn.provider,
+            started: turn.started,
+            ended,
+            model_calls: turn.calls,
+            tool_calls: turn.tool_count,
+            end,
+            error: turn.last.failed.flatten(),
+        }));
+        out.push(Observation { context: Some(turn.context), ..Observation::new(ended, turn.info, kind) });
+    }
+
+    /// Ends all turns of a process, the latest first: a sub-agent's before the one that it works for.
+    pub(super) fn close_all(&mut self, key: ProcessKey, end: TurnEnd, at: Timestamp, out: &mut Vec<Observation>) {
+        let turns = self.processes.get(&key).map(|proc| proc.turns.clone()).unwrap_or_default();
+        for turn in turns.into_iter().rev() {
+            self.close(turn, end, at, out);
+        }
+    }
+
+    /// Ends turns in which nothing happened for too long.
+    pub(super) fn expire(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        if now < self.deadline {
+            return;
+        }
+        let running = |turn: &Turn| turn.tools.values().any(|tool| tool.process.is_some_and(|p| p.exit.is_none()));
+        let mut idle = Vec::new();
+        for (id, turn) in self.turns.iter_mut().filter(|(_, turn)| turn.deadline <= now) {
+            if running(turn) {
+                turn.deadline = now.plus(self.config.turn_idle_timeout.0);
+            } else {
+                idle.push((*id, turn.ended));
+            }
+        }
+        for (id, ended) in idle.into_iter().rev() {
+            self.close(id, TurnEnd::Idle, ended, out);
+        }
+        self.deadline = self.turns.values().map(|turn| turn.deadline).min().unwrap_or(Timestamp(u64::MAX));
+    }
+}
+
+/// What an answer means for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// No tool is asked for: the turn is over.
+    Answered,
+    /// The agent has something to do, or the provider has.
+    Goes,
+    /// It failed or was broken off: the agent may try again.
+    Broken,
+}
+
+fn outcome(call: &ModelCall) -> Outcome {
+    if call.error.is_some() {
+        return Outcome::Broken;
+    }
+    let reasons = &call.reply.finish_reasons;
+    let goes_on =
+        |reason: &String| matches!(reason.as_str(), "tool_calls" | "tool_use" | "function_call" | "pause_turn");
+    if !call.tool_calls.is_empty() || reasons.iter().any(goes_on) {
+        return Outcome::Goes;
+    }
+    let cut = |reason| matches!(reason, LossReason::Closed | LossReason::Dropped | LossReason::Unobserved);
+    let lost = call.losses.iter().any(|loss| loss.part == Part::Response && cut(loss.reason));
+    if reasons.is_empty() && (lost || call.reply.status.is_none()) { Outcome::Broken } else { Outcome::Answered }
+}
