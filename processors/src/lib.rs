@@ -2,11 +2,13 @@
 
 use pipeline::{Factory, Processor};
 
+pub mod correlation;
 pub mod error;
 pub mod identity;
 pub mod provider;
+pub mod signing;
 
 /// Every processor of this crate.
 pub fn factories() -> Vec<Factory<dyn Processor>> {
-    vec![identity::factory(), provider::factory()]
+    vec![identity::factory(), provider::factory(), correlation::factory(), signing::factory()]
 }
