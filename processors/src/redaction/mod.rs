@@ -1,0 +1,195 @@
+//! `redaction`: masks secrets in every text that leaves, whatever it came from.
+//!
+//! The receiver masks arguments and credentials as soon as they are decoded; this is the second look, over
+//! everything that the processors before it made, and with the operator's own patterns.
+
+mod config;
+mod mask;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use pipeline::{
+    BuildContext, ComponentError, Factory, Kind, Observation, ProcessKey, Processor, Signal,
+    observation::{AgentTurn, Exchange, Finding, Heartbeat, ModelCall, ProcessInfo, ToolCall},
+    record::Value,
+};
+
+pub use config::{Config, PatternConfig};
+use mask::Masker;
+
+/// Masked processes that are kept.
+const CAPACITY: usize = 16_384;
+
+/// The factory of this processor.
+pub fn factory() -> Factory<dyn Processor> {
+    Factory::new(
+        "redaction",
+        "masks secrets, and what the operator names, in every outgoing text",
+        &[Signal::Traces, Signal::Logs, Signal::Metrics],
+        |config, context| Ok(Box::new(Redaction::new(&config, context)?)),
+    )
+}
+
+/// One state of a process.
+struct Entry {
+    source: Arc<ProcessInfo>,
+    masked: Arc<ProcessInfo>,
+}
+
+/// The processor.
+pub struct Redaction {
+    masker: Masker,
+    /// By process and count of its programs.
+    processes: BTreeMap<(ProcessKey, u32), Entry>,
+    /// Oldest first.
+    order: VecDeque<(ProcessKey, u32)>,
+}
+
+impl Redaction {
+    /// Compiles the patterns.
+    pub fn new(config: &Config, context: &BuildContext) -> Result<Self, ComponentError> {
+        let masker = Masker::new(config, Arc::clone(&context.telemetry)).map_err(ComponentError::new)?;
+        Ok(Self { masker, processes: BTreeMap::new(), order: VecDeque::new() })
+    }
+
+    /// The masked form of what is known of a process: the same `Arc` if there is nothing to mask.
+    fn process_info(&mut self, info: &Arc<ProcessInfo>) -> Arc<ProcessInfo> {
+        let key = (info.key, info.exec_count);
+        if let Some(entry) = self.processes.get(&key)
+            && (Arc::ptr_eq(&entry.source, info) || entry.source == *info)
+        {
+            return Arc::clone(&entry.masked);
+        }
+        let mut masked = ProcessInfo::clone(info);
+        process_info(&mut masked, &mut self.masker);
+        let masked = if masked == **info { Arc::clone(info) } else { Arc::new(masked) };
+        let entry = Entry { source: Arc::clone(info), masked: Arc::clone(&masked) };
+        if self.processes.insert(key, entry).is_none() {
+            self.order.push_back(key);
+            if self.order.len() > CAPACITY
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.processes.remove(&oldest);
+            }
+        }
+        masked
+    }
+}
+
+impl Processor for Redaction {
+    fn process(&mut self, mut observation: Observation, out: &mut Vec<Observation>) {
+        observation.process = self.process_info(&observation.process);
+        let masker = &mut self.masker;
+        match &mut observation.kind {
+            Kind::Exchange(exchange) => self::exchange(exchange, masker),
+            Kind::ModelCall(call) => model_call(call, masker),
+            Kind::ToolCall(call) => tool_call(call, masker),
+            Kind::AgentTurn(turn) => agent_turn(turn, masker),
+            Kind::Finding(finding) => self::finding(finding, masker),
+            Kind::Heartbeat(heartbeat) => self::heartbeat(heartbeat, masker),
+            // Numbers only.
+            Kind::Process(_) => {}
+        }
+        out.push(observation);
+    }
+}
+
+fn process_info(info: &mut ProcessInfo, masker: &mut Masker) {
+    masker.text(&mut info.executable);
+    masker.args(&mut info.args);
+    masker.optional(&mut info.cwd);
+    masker.optional(&mut info.user);
+    masker.optional(&mut info.cgroup);
+    for value in info.markers.values_mut() {
+        masker.text(value);
+    }
+    if let Some(agent) = &mut info.agent {
+        masker.text(&mut agent.name);
+        masker.optional(&mut agent.version);
+    }
+    masker.optional(&mut info.service_name);
+}
+
+/// Bodies are content: no exporter writes them.
+fn exchange(exchange: &mut Exchange, masker: &mut Masker) {
+    masker.target(&mut exchange.request.target);
+    let response = exchange.response.iter_mut().map(|response| &mut response.headers);
+    for headers in std::iter::once(&mut exchange.request.headers).chain(response) {
+        for (_, value) in &mut headers.0 {
+            masker.text(value);
+        }
+    }
+}
+
+fn model_call(call: &mut ModelCall, masker: &mut Masker) {
+    masker.text(&mut call.provider);
+    masker.text(&mut call.server.address);
+    let parameters = &mut call.parameters;
+    masker.optional(&mut parameters.model);
+    masker.each(&mut parameters.stop_sequences);
+    masker.optional(&mut parameters.output_type);
+    masker.optional(&mut parameters.reasoning_level);
+    masker.optional(&mut parameters.previous_response_id);
+    masker.optional(&mut parameters.service_tier);
+    masker.each(&mut parameters.encoding_formats);
+    let reply = &mut call.reply;
+    masker.optional(&mut reply.id);
+    masker.optional(&mut reply.model);
+    masker.each(&mut reply.finish_reasons);
+    masker.optional(&mut reply.service_tier);
+    masker.optional(&mut reply.system_fingerprint);
+    if let Some(error) = &mut call.error {
+        masker.text(&mut error.kind);
+        masker.optional(&mut error.message);
+    }
+    masker.optional(&mut call.conversation_id);
+    for result in &mut call.thread.tool_results {
+        masker.text(&mut result.id);
+    }
+    for tool in &mut call.tool_calls {
+        masker.optional(&mut tool.id);
+        masker.text(&mut tool.name);
+        masker.text(&mut tool.arguments);
+    }
+}
+
+fn tool_call(call: &mut ToolCall, masker: &mut Masker) {
+    masker.optional(&mut call.id);
+    masker.text(&mut call.name);
+    masker.text(&mut call.arguments);
+    masker.optional(&mut call.agent_name);
+    masker.optional(&mut call.conversation_id);
+}
+
+fn agent_turn(turn: &mut AgentTurn, masker: &mut Masker) {
+    masker.text(&mut turn.agent_name);
+    masker.optional(&mut turn.agent_version);
+    masker.optional(&mut turn.conversation_id);
+    masker.optional(&mut turn.provider);
+    masker.optional(&mut turn.error);
+}
+
+fn finding(finding: &mut Finding, masker: &mut Masker) {
+    masker.text(&mut finding.message);
+    for (name, value) in &mut finding.attributes {
+        match value {
+            Value::Str(text) => masker.text(text),
+            // Arguments of a command: an option tells what the next one is.
+            Value::Strings(texts) if name.ends_with("args") => masker.args(texts),
+            Value::Strings(texts) => masker.each(texts),
+            Value::Int(_) | Value::Double(_) | Value::Bool(_) => {}
+        }
+    }
+}
+
+fn heartbeat(heartbeat: &mut Heartbeat, masker: &mut Masker) {
+    for (name, reason) in &mut heartbeat.probes {
+        masker.text(name);
+        masker.optional(reason);
+    }
+}
