@@ -1,1 +1,257 @@
 //! Probes: load, attach, decode. One file a probe family, named as its C file.
+//!
+//! Every program is loaded and attached on its own; what fails is told with its reason and stops nothing else.
+
+pub mod abi;
+pub mod process;
+mod reader;
+pub mod tls;
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{Array, HashMap, MapData, PerCpuArray},
+};
+use pipeline::ProcessKey;
+
+pub use reader::{Delivery, Reader};
+
+use crate::Error;
+
+/// The compiled kernel side.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/onlooker.bpf.o"));
+
+/// Names of the kernel's drop reasons (`enum drop_reason`), and whether they count bytes.
+pub const DROP_REASONS: [&str; 6] = [
+    "payload_ring_full",
+    "payload_ring_full_bytes",
+    "lifecycle_ring_full",
+    "fault_bytes",
+    "call_map_full",
+    "too_large_bytes",
+];
+
+/// Which processes are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that are watched, and their children.
+    Tree,
+    /// All but those that are excluded.
+    Host,
+}
+
+/// How to load.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Which processes are seen.
+    pub scope: Scope,
+    /// Bytes of the ring for plaintext; rounded up to a power of two.
+    pub payload_ring: u64,
+    /// Bytes of the ring for process events.
+    pub lifecycle_ring: u64,
+    /// True: what this very process forks from now on is watched.
+    pub watch_children: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { scope: Scope::Tree, payload_ring: 64 << 20, lifecycle_ring: 4 << 20, watch_children: false }
+    }
+}
+
+/// What a probe can do here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeStatus {
+    /// Its name, as `process/exec`.
+    pub name: String,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// Why it does not work, if it does not.
+    pub error: Option<String>,
+    /// What to do about that.
+    pub hint: Option<String>,
+}
+
+/// The loaded kernel side.
+pub struct Probes {
+    ebpf: Ebpf,
+    config: Array<MapData, [u32; 4]>,
+    watched: HashMap<MapData, u32, u64>,
+    excluded: HashMap<MapData, u32, u64>,
+    ignored: HashMap<MapData, [u64; 2], u8>,
+    drops: PerCpuArray<MapData, u64>,
+    settings: [u32; 4],
+    status: Vec<ProbeStatus>,
+    tls: tls::Programs,
+}
+
+impl Probes {
+    /// Loads the object, attaches the process probes, loads the TLS programs.
+    pub fn load(options: Options) -> Result<Self, Error> {
+        prerequisites()?;
+        let size = |bytes: u64| u32::try_from(bytes.max(4096).next_power_of_two()).unwrap_or(1 << 30);
+        let btf =
+            Btf::from_sys_fs().map_err(|error| Error::Kernel(format!("this kernel's BTF cannot be read: {error}")))?;
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .map_max_entries("PAYLOAD", size(options.payload_ring))
+            .map_max_entries("LIFECYCLE", size(options.lifecycle_ring))
+            .load(OBJECT)
+            .map_err(|error| Error::Kernel(format!("the kernel refused onlooker's maps: {}; run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN", chain(&error))))?;
+        let mut map = |name: &str| {
+            ebpf.take_map(name).ok_or_else(|| Error::Kernel(format!("the probe object has no map {name}")))
+        };
+        let failed = |error: aya::maps::MapError| Error::Kernel(chain(&error));
+        let config = Array::try_from(map("CONFIG")?).map_err(failed)?;
+        let watched = HashMap::try_from(map("WATCHED")?).map_err(failed)?;
+        let excluded = HashMap::try_from(map("EXCLUDED")?).map_err(failed)?;
+        let ignored = HashMap::try_from(map("IGNORED")?).map_err(failed)?;
+        let drops = PerCpuArray::try_from(map("DROPS")?).map_err(failed)?;
+        let settings =
+            [std::process::id(), u32::from(options.scope == Scope::Host), u32::from(options.watch_children), 0];
+        let mut probes = Self {
+            config,
+            watched,
+            excluded,
+            ignored,
+            drops,
+            settings,
+            status: Vec::new(),
+            tls: tls::Programs::default(),
+            ebpf,
+        };
+        probes.configure()?;
+        probes.status.extend(process::attach(&mut probes.ebpf));
+        probes.status.extend(probes.tls.load(&mut probes.ebpf));
+        Ok(probes)
+    }
+
+    fn configure(&mut self) -> Result<(), Error> {
+        self.config.set(0, self.settings, 0).map_err(|error| Error::Kernel(chain(&error)))
+    }
+
+    /// What works, one line a probe.
+    pub fn status(&self) -> &[ProbeStatus] {
+        &self.status
+    }
+
+    /// Whether what this very process forks from now on is watched.
+    pub fn watch_children_of_self(&mut self, watch: bool) -> Result<(), Error> {
+        self.settings[2] = u32::from(watch);
+        self.configure()
+    }
+
+    /// Watches a process; what it forks from now on is watched by the kernel side itself.
+    pub fn watch(&mut self, process: ProcessKey) -> Result<(), Error> {
+        self.watched.insert(process.tgid, process.start, 0).map_err(|error| Error::Kernel(chain(&error)))
+    }
+
+    /// Stops watching a process. That it was not watched is no error.
+    pub fn unwatch(&mut self, process: ProcessKey) {
+        let _ = self.watched.remove(&process.tgid);
+    }
+
+    /// Host scope: this process and what it forks from now on is not seen.
+    pub fn exclude(&mut self, process: ProcessKey) -> Result<(), Error> {
+        self.excluded.insert(process.tgid, process.start, 0).map_err(|error| Error::Kernel(chain(&error)))
+    }
+
+    /// Copies nothing more from this connection until its TLS object is freed.
+    pub fn ignore(&mut self, tgid: u32, object: u64) -> Result<(), Error> {
+        self.ignored.insert([object, u64::from(tgid)], 1, 0).map_err(|error| Error::Kernel(chain(&error)))
+    }
+
+    /// Attaches to the TLS functions of a file, in every process that maps it. The offsets are file offsets. What was
+    /// attached stays attached as long as the links live.
+    pub fn attach_tls(
+        &mut self,
+        path: &std::path::Path,
+        functions: &crate::targets::openssl::Functions,
+    ) -> Result<tls::Links, Error> {
+        self.tls.attach(&mut self.ebpf, path, functions)
+    }
+
+    /// Starts the thread that reads the rings.
+    pub fn start_reader(&mut self, limit: u64, delivery: Box<dyn Delivery>) -> Result<Reader, Error> {
+        Reader::start(&mut self.ebpf, limit, delivery)
+    }
+
+    /// Cumulative losses in the kernel, by reason.
+    pub fn drops(&self) -> Vec<(&'static str, u64)> {
+        let sum = |index: usize| {
+            let values = u32::try_from(index).ok().and_then(|index| self.drops.get(&index, 0).ok());
+            values.map_or(0, |values| values.iter().sum())
+        };
+        DROP_REASONS.iter().enumerate().map(|(index, name)| (*name, sum(index))).collect()
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(more.trim());
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// What must be there before anything is tried.
+fn prerequisites() -> Result<(), Error> {
+    if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return Err(Error::Kernel(
+            "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing); onlooker needs a kernel built with CONFIG_DEBUG_INFO_BTF, \
+             as all current distributions' are; a recorded run can be shown with `onlooker replay FILE` or `onlooker demo --recorded`"
+                .into(),
+        ));
+    }
+    // CAP_SYS_ADMIN (21), CAP_PERFMON (38) and CAP_BPF (39): include/uapi/linux/capability.h.
+    let effective = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?.trim().to_owned();
+        u64::from_str_radix(&line, 16).ok()
+    });
+    let effective = effective.unwrap_or(u64::MAX);
+    let has = |capability: u32| effective >> capability & 1 == 1;
+    if has(21) || (has(38) && has(39)) {
+        return Ok(());
+    }
+    Err(Error::Kernel(
+        "watching the kernel needs root, or the capabilities CAP_BPF and CAP_PERFMON (and CAP_SYS_ADMIN on kernels that want it for uprobes): \
+         run it with sudo"
+            .into(),
+    ))
+}
+
+/// Tries everything, leaves nothing attached.
+pub fn doctor() -> Vec<ProbeStatus> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let line = |name: &str, purpose: &'static str, result: Result<(), Error>| ProbeStatus {
+        name: name.into(),
+        purpose,
+        error: result.err().map(|error| error.to_string()),
+        hint: None,
+    };
+    let mut lines = Vec::new();
+    let mut version = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let (major, minor) = (version.next().unwrap_or_default(), version.next().unwrap_or_default());
+    let recent = if (major, minor) >= (5, 10) {
+        Ok(())
+    } else {
+        Err(Error::Kernel(format!("kernel {release} is older than 5.10")))
+    };
+    lines.push(line("kernel", "a kernel from 5.10 on", recent));
+    lines.push(line("rights and BTF", "loading programs that fit this kernel", prerequisites()));
+    if lines.iter().any(|line| line.error.is_some()) {
+        return lines;
+    }
+    let options = Options { payload_ring: 1 << 20, lifecycle_ring: 1 << 20, ..Options::default() };
+    match Probes::load(options) {
+        Ok(probes) => lines.extend(probes.status.iter().cloned()),
+        Err(error) => lines.push(line("maps", "rings and tables in the kernel", Err(error))),
+    }
+    lines
+}

@@ -1,0 +1,47 @@
+//! Compiles the kernel side (`bpf/`) into one object that the crate embeds.
+
+use std::{env, path::PathBuf, process::Command};
+
+fn main() {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../bpf");
+    let object = PathBuf::from(env::var("OUT_DIR").unwrap_or_default()).join("onlooker.bpf.o");
+    for file in
+        ["onlooker.bpf.c", "process.bpf.c", "tls.bpf.c", "include/common.h", "include/events.h", "include/kernel.h"]
+    {
+        println!("cargo::rerun-if-changed={}", root.join(file).display());
+    }
+    let arch = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
+        Ok("x86_64") => ("x86", "x86_64-linux-gnu"),
+        Ok(other) => return fail(&format!("the probes know x86_64 only so far, not {other}")),
+        Err(_) => return fail("no target architecture"),
+    };
+    let clang = env::var("CLANG").unwrap_or_else(|_| "clang".into());
+    let status = Command::new(&clang)
+        .args(["-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall", "-Werror"])
+        .arg(format!("-D__TARGET_ARCH_{}", arch.0))
+        .arg(format!("-I/usr/include/{}", arch.1))
+        // No path of the build machine in the object.
+        .arg(format!("-ffile-prefix-map={}=bpf", root.display()))
+        .arg("-c")
+        .arg(root.join("onlooker.bpf.c"))
+        .arg("-o")
+        .arg(&object)
+        .status();
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(_) => {
+            fail("the kernel side does not compile; is libbpf-dev installed? `make deps` installs what is missing")
+        }
+        Err(error) => fail(&format!("cannot run {clang}: {error}; `make deps` installs clang and libbpf-dev")),
+    }
+    // Smaller by the line tables that nobody reads; BTF stays. Without llvm-strip the object is merely bigger.
+    for strip in ["llvm-strip", "llvm-strip-14", "llvm-strip-19"] {
+        if Command::new(strip).arg("-g").arg(&object).status().is_ok_and(|status| status.success()) {
+            break;
+        }
+    }
+}
+
+fn fail(message: &str) {
+    println!("cargo::error={message}");
+}
