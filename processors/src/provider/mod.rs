@@ -1,11 +1,33 @@
 //! `provider`: understands calls to models. An [`Exchange`](pipeline::observation::Exchange) becomes a
 //! [`ModelCall`](pipeline::observation::ModelCall) or ends here; everything else passes.
+//!
+//! `table` says which exchanges are calls and of whom, one file per wire format how to read them.
 
+mod answer;
+mod anthropic_messages;
 mod config;
+mod failure;
+mod format;
+mod header;
+mod json;
+mod openai_chat;
+mod openai_embeddings;
+mod openai_responses;
+mod table;
+#[cfg(test)]
+mod tests;
+mod thread;
 
 pub use config::{Config, Custom, CustomApi};
 
-use pipeline::{BuildContext, ComponentError, Factory, Observation, Processor, Signal, observation::Kind};
+use std::borrow::Cow;
+
+use pipeline::{
+    BuildContext, ComponentError, Factory, Observation, Processor, Signal,
+    observation::{Exchange, Kind, ModelCall, Parameters, Part, Reply, Thread, Usage},
+};
+
+use self::json::Object;
 
 /// The factory of this processor.
 pub fn factory() -> Factory<dyn Processor> {
@@ -13,24 +35,71 @@ pub fn factory() -> Factory<dyn Processor> {
         "provider",
         "recognises calls to models and decodes them",
         &[Signal::Traces, Signal::Logs, Signal::Metrics],
-        build,
+        |config, _: &BuildContext| -> Result<Box<dyn Processor>, ComponentError> {
+            Ok(Box::new(Provider::new(&config)))
+        },
     )
 }
 
-fn build(config: Config, _: &BuildContext) -> Result<Box<dyn Processor>, ComponentError> {
-    Ok(Box::new(Provider { config }))
+/// The processor.
+pub struct Provider {
+    custom: Vec<table::CustomRow>,
 }
 
-struct Provider {
-    #[allow(dead_code, reason = "decoders follow")]
-    config: Config,
+impl Provider {
+    /// A processor of this configuration.
+    pub fn new(config: &Config) -> Self {
+        Self { custom: table::custom_rows(config) }
+    }
+
+    /// The call that an exchange was; `None` if it was none.
+    pub fn understand(&self, exchange: &Exchange) -> Option<ModelCall> {
+        let request = &exchange.request;
+        let lost = request.body.omitted > 0 || exchange.losses.iter().any(|loss| loss.part == Part::Request);
+        let parsed = Object::from_bytes(&request.body.bytes);
+        let whole = parsed.is_some() || !lost;
+        let text: Cow<'_, str> = match parsed {
+            Some(_) => Cow::Borrowed(""),
+            None => String::from_utf8_lossy(&request.body.bytes),
+        };
+        let body = parsed.or_else(|| (!text.is_empty()).then(|| Object::salvage(&text)));
+        let found = table::classify(exchange, body.as_ref(), whole, &self.custom)?;
+        let mut call = ModelCall {
+            operation: found.format.operation,
+            provider: found.provider,
+            api: found.format.api,
+            server: found.server,
+            parameters: Parameters { model: table::deployment(&request.target), ..Parameters::default() },
+            reply: Reply::default(),
+            usage: Usage::default(),
+            error: None,
+            conversation_id: header::conversation(&request.headers),
+            thread: Thread::default(),
+            tool_calls: Vec::new(),
+            started: request.started,
+            ended: exchange.response.as_ref().map_or(request.ended, |response| response.ended).max(request.started),
+            remote_parent: header::remote_parent(&request.headers),
+            resend_count: header::resend_count(&request.headers),
+            connection: exchange.connection,
+            index: exchange.index,
+            losses: exchange.losses.clone(),
+        };
+        if let Some(body) = &body
+            && !(found.format.request)(body, &mut call)
+        {
+            return None;
+        }
+        answer::read(exchange, found.format, &mut call);
+        Some(call)
+    }
 }
 
 impl Processor for Provider {
-    fn process(&mut self, observation: Observation, out: &mut Vec<Observation>) {
-        match observation.kind {
-            Kind::Exchange(_) => {}
-            _ => out.push(observation),
+    fn process(&mut self, mut observation: Observation, out: &mut Vec<Observation>) {
+        if let Kind::Exchange(exchange) = &observation.kind {
+            let Some(call) = self.understand(exchange) else { return };
+            observation.kind = Kind::ModelCall(Box::new(call));
         }
+        out.push(observation);
     }
 }

@@ -1,0 +1,96 @@
+//! Which exchanges are calls of a model, and of whom.
+
+use pipeline::{
+    observation::{Api, Exchange, Role, ServerAddress},
+    providers,
+};
+
+use super::{
+    Config, anthropic_messages, format::Format, json::Object, openai_chat, openai_embeddings, openai_responses,
+};
+
+/// The known wire formats, a row each.
+const FORMATS: &[&Format] =
+    &[&openai_chat::FORMAT, &openai_responses::FORMAT, &openai_embeddings::FORMAT, &anthropic_messages::FORMAT];
+
+/// The decoder of an API.
+fn format_of(api: Api) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.api == api).copied()
+}
+
+/// A row of the operator's own table.
+pub struct CustomRow {
+    host: String,
+    port: Option<u16>,
+    provider: Option<String>,
+    api: Option<Api>,
+}
+
+/// The rows of a configuration, in its order.
+pub fn custom_rows(config: &Config) -> Vec<CustomRow> {
+    let row = |row: &super::Custom| {
+        let (host, port) = providers::split_authority(&row.host);
+        CustomRow { host, port, provider: row.provider.clone(), api: row.api.map(Api::from) }
+    };
+    config.custom.iter().map(row).collect()
+}
+
+/// What an exchange was recognised as.
+pub struct Match {
+    /// How to read it.
+    pub format: &'static Format,
+    /// `gen_ai.provider.name`
+    pub provider: String,
+    /// Whom it was for.
+    pub server: ServerAddress,
+}
+
+/// Recognises a call by host, path, method and, where the host says nothing, by the shape of its body. `body` is what
+/// could be read of the request's body; `whole` is false if that is not all of it.
+pub fn classify(exchange: &Exchange, body: Option<&Object<'_>>, whole: bool, custom: &[CustomRow]) -> Option<Match> {
+    if exchange.role != Role::Client || !exchange.request.method.eq_ignore_ascii_case("POST") {
+        return None;
+    }
+    let server = server(exchange);
+    let fits = |row: &&CustomRow| {
+        providers::host_matches(&server.address, &row.host) && row.port.is_none_or(|port| port == server.port)
+    };
+    let row = custom.iter().find(fits);
+    let path = providers::api_of(&exchange.request.target);
+    let format = format_of(path.or_else(|| row.and_then(|row| row.api))?)?;
+    let host = providers::known_host(&server.address);
+    // A host of the table and a path of its API are enough: a wrong body is a call that fails.
+    let sure = path.is_some() && (host.is_some() || row.is_some());
+    // A body that onlooker has not seen whole gets the benefit of the doubt.
+    let shaped = || body.is_some_and(format.shape) || (!whole && path.is_some());
+    if !sure && !shaped() {
+        return None;
+    }
+    let provider = row.and_then(|row| row.provider.as_deref()).or(host).unwrap_or(format.provider).to_owned();
+    Some(Match { format, provider, server })
+}
+
+/// The server that the request names: `Host`, `:authority` or an absolute target. Empty if it names none.
+fn server(exchange: &Exchange) -> ServerAddress {
+    let headers = &exchange.request.headers;
+    let absolute = exchange
+        .request
+        .target
+        .split_once("://")
+        .map(|(scheme, rest)| (scheme, rest.split(['/', '?', '#']).next().unwrap_or_default()));
+    let absolute =
+        absolute.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"));
+    let tls = exchange.tls || absolute.is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https"));
+    // RFC 9112, section 3.2.2: an absolute target wins over Host.
+    let authority =
+        absolute.map(|(_, authority)| authority).or_else(|| headers.get("host")).or_else(|| headers.get(":authority"));
+    let (address, port) = providers::split_authority(authority.unwrap_or_default());
+    ServerAddress { address, port: port.unwrap_or(if tls { 443 } else { 80 }) }
+}
+
+/// The deployment in an Azure path (`/openai/deployments/{name}/…`): the model, where the body names none.
+pub fn deployment(target: &str) -> Option<String> {
+    let mut segments = providers::path_of(target).split('/');
+    segments.by_ref().find(|segment| *segment == "deployments")?;
+    segments.next().filter(|name| !name.is_empty()).map(str::to_owned)
+}
