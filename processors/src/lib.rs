@@ -2,13 +2,22 @@
 
 use pipeline::{Factory, Processor};
 
+pub mod batch;
 pub mod correlation;
 pub mod error;
 pub mod identity;
 pub mod provider;
+pub mod redaction;
 pub mod signing;
 
 /// Every processor of this crate.
 pub fn factories() -> Vec<Factory<dyn Processor>> {
-    vec![identity::factory(), provider::factory(), correlation::factory(), signing::factory()]
+    vec![
+        identity::factory(),
+        provider::factory(),
+        correlation::factory(),
+        redaction::factory(),
+        signing::factory(),
+        batch::factory(),
+    ]
 }
