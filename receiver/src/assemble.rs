@@ -34,6 +34,8 @@ const PLAIN_EXCHANGES: u32 = 8;
 pub enum Command {
     /// Watch this process (and its children, if they are followed).
     Watch(ProcessKey),
+    /// Tell nothing of this process and its children.
+    Exclude(ProcessKey),
     /// Copy nothing more of this TLS connection.
     Ignore {
         /// The process, as the kernel knows it.
@@ -71,7 +73,7 @@ impl Assembler {
             clock: header.clock,
             settings: header.settings.clone(),
             table: Table::new(host, header.clock),
-            plaintext: Plaintext::new(&header.settings),
+            plaintext: Plaintext::new(&header.settings, header.clock),
             recent: Recent::default(),
             plain: HashMap::new(),
             observer: Arc::new(observer),
@@ -114,7 +116,7 @@ impl Assembler {
     /// The end: what is still open goes out as broken off.
     pub fn finish(&mut self, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
         let mut seen = Vec::new();
-        self.plaintext.finish(self.now, &mut seen);
+        self.plaintext.finish(self.now.nanos().saturating_sub(self.clock.boot), &mut seen);
         self.seen(seen, out, commands);
     }
 
@@ -139,7 +141,7 @@ impl Assembler {
             EventKind::Exit { code, signal } => {
                 let key = self.table.entry(event.process).info.key;
                 let mut seen = Vec::new();
-                self.plaintext.exit(key, time, &mut seen);
+                self.plaintext.exit(key, event.time, &mut seen);
                 self.seen(seen, out, commands);
                 self.plain.retain(|(process, _), _| *process != key);
                 let signal = (*signal != 0).then_some(*signal);
@@ -151,18 +153,19 @@ impl Assembler {
                 let scope = self.settings.scope;
                 let entry = self.table.entry(event.process);
                 entry.watched |= scope == Scope::Tree;
+                let key = entry.info.key;
                 if entry.excluded || (scope == Scope::Rules && !entry.watched) {
+                    self.ignore(key, chunk.object, commands);
                     return;
                 }
-                let key = entry.info.key;
                 let mut seen = Vec::new();
-                self.plaintext.data(key, time, chunk, &mut seen);
+                self.plaintext.data(key, event.time, chunk, &mut seen);
                 self.seen(seen, out, commands);
             }
             EventKind::Close { object } => {
                 let key = self.table.key(event.process);
                 let mut seen = Vec::new();
-                self.plaintext.close(key, *object, time, &mut seen);
+                self.plaintext.close(key, *object, event.time, &mut seen);
                 self.seen(seen, out, commands);
                 self.plain.remove(&(key, *object));
             }
@@ -195,6 +198,7 @@ impl Assembler {
         }
         if self.settings.exclude.iter().any(|rule| rule.matches(&entry.info)) {
             entry.excluded = true;
+            commands.push(Command::Exclude(entry.kernel_key.unwrap_or(key)));
             return;
         }
         let wanted = self.settings.include.iter().any(|rule| rule.matches(&entry.info))

@@ -1,18 +1,25 @@
 //! The seam between assembly and [`crate::streams`].
 
-use pipeline::{ConnectionKey, ProcessKey, Timestamp, observation::Exchange};
+use pipeline::{
+    ConnectionKey, ProcessKey, Timestamp,
+    observation::{Exchange, Role},
+};
 
-use crate::{event::Chunk, record::Settings};
+use crate::{
+    event::{Chunk, Clock},
+    record::Settings,
+    streams::{Config, Notice, Streams},
+};
 
 /// What the streams made of plaintext.
 pub enum Seen {
-    /// A request's head is complete.
+    /// The head of a request that the process sent is complete.
     Head {
         /// On which connection.
         connection: ConnectionKey,
         /// When.
         time: Timestamp,
-        /// Value of `Host`.
+        /// Whom it is for.
         host: String,
         /// Request target.
         target: String,
@@ -24,23 +31,52 @@ pub enum Seen {
 }
 
 /// All streams of all connections.
-pub struct Plaintext {}
+pub struct Plaintext {
+    streams: Streams,
+    exchanges: Vec<Exchange>,
+}
 
 impl Plaintext {
     /// No connection yet.
-    pub fn new(_settings: &Settings) -> Self {
-        Self {}
+    pub fn new(settings: &Settings, clock: Clock) -> Self {
+        let config = Config { max_body_size: settings.max_body_size, memory_limit: settings.memory_limit };
+        Self { streams: Streams::new(config, clock), exchanges: Vec::new() }
     }
 
-    /// A piece of plaintext.
-    pub fn data(&mut self, _process: ProcessKey, _time: Timestamp, _chunk: &Chunk, _out: &mut Vec<Seen>) {}
+    /// A piece of plaintext at a time (ns since boot).
+    pub fn data(&mut self, process: ProcessKey, time: u64, chunk: &Chunk, out: &mut Vec<Seen>) {
+        self.streams.chunk(process, time, chunk, &mut self.exchanges);
+        self.take(out);
+    }
 
     /// A TLS object was freed.
-    pub fn close(&mut self, _process: ProcessKey, _object: u64, _time: Timestamp, _out: &mut Vec<Seen>) {}
+    pub fn close(&mut self, process: ProcessKey, object: u64, time: u64, out: &mut Vec<Seen>) {
+        self.streams.close(process, object, time, &mut self.exchanges);
+        self.take(out);
+    }
 
     /// A process ended.
-    pub fn exit(&mut self, _process: ProcessKey, _time: Timestamp, _out: &mut Vec<Seen>) {}
+    pub fn exit(&mut self, process: ProcessKey, time: u64, out: &mut Vec<Seen>) {
+        self.streams.process_exit(process, time, &mut self.exchanges);
+        self.take(out);
+    }
 
     /// Nothing more comes.
-    pub fn finish(&mut self, _time: Timestamp, _out: &mut Vec<Seen>) {}
+    pub fn finish(&mut self, time: u64, out: &mut Vec<Seen>) {
+        self.streams.finish(time, &mut self.exchanges);
+        self.take(out);
+    }
+
+    fn take(&mut self, out: &mut Vec<Seen>) {
+        for notice in self.streams.notices() {
+            match notice {
+                Notice::Request { connection, role: Role::Client, time, target, host, .. } => {
+                    out.push(Seen::Head { connection, time, host: host.unwrap_or_default(), target });
+                }
+                Notice::Request { .. } => {}
+                Notice::Foreign { connection, .. } => out.push(Seen::Foreign(connection)),
+            }
+        }
+        out.extend(self.exchanges.drain(..).map(|exchange| Seen::Exchange(Box::new(exchange))));
+    }
 }

@@ -1,7 +1,7 @@
 //! Overwrites credentials in plaintext with `*`, keeping every length.
 //!
 //! It does not parse messages, so that no framing error can let a credential through. It works on lines, in heads and
-//! bodies alike: the value of a header line with a secret name ([`is_secret_header`]), the value of a secret query key
+//! bodies alike: the value of a header line with a secret name ([`is_sensitive_header`]), the value of a secret query key
 //! after `?` or `&`, the value of a JSON string member with a secret name (the answers of token endpoints). Bytes of a
 //! connection that does not speak HTTP/1 are overwritten entirely: HTTP/2 compresses its headers.
 //!
@@ -11,16 +11,10 @@ use std::collections::HashMap;
 
 use pipeline::ProcessKey;
 
-use crate::event::{Chunk, Direction};
-
-/// Headers that carry credentials and whose names do not say so by one of [`WORDS`].
-const HEADERS: &[&str] = &["cookie", "set-cookie", "x-csrf"];
-
-/// Parts of names of headers that carry credentials.
-const WORDS: &[&str] = &["token", "secret", "key", "auth", "password", "credential", "session-cookie"];
-
-/// Names with one of [`WORDS`] that are no credentials but numbers that observations need.
-const HARMLESS: &[&str] = &["ratelimit", "rate-limit", "openai-processing", "token-count"];
+use crate::{
+    event::{Chunk, Direction},
+    streams::is_sensitive_header,
+};
 
 /// Query keys that carry credentials.
 const QUERY: &[&str] = &[
@@ -74,13 +68,7 @@ const BEGINNINGS: &[&[u8]] =
 /// The preface of HTTP/2 (RFC 9113, section 3.4), as far as it is needed to know it.
 const PREFACE: &[u8] = b"PRI * HTTP/2";
 
-/// True if the value of a header with this (lower-case) name is a credential.
-pub fn is_secret_header(name: &str) -> bool {
-    HEADERS.contains(&name)
-        || (WORDS.iter().any(|word| name.contains(word)) && !HARMLESS.iter().any(|word| name.contains(word)))
-}
-
-/// Longest name that is collected; a longer one is taken for secret.
+/// Longest name that is collected. Longer ones are no names: lines of base64, mostly.
 const LONGEST: usize = 64;
 
 /// A name that is being collected, in lower case.
@@ -248,7 +236,7 @@ fn step(state: &mut State, byte: u8) -> u8 {
         }
         State::Start(_) | State::Plain => plain(byte),
         State::Header(mut name) => match byte {
-            b':' if is_secret_header(name.as_str()) => State::Secret,
+            b':' if is_sensitive_header(name.as_str()) => State::Secret,
             _ if is_token(byte) => {
                 if name.push(byte) {
                     State::Header(name)

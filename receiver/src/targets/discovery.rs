@@ -23,6 +23,10 @@ use super::{
 /// held by the kernel.
 const NEGATIVE: Duration = Duration::from_secs(30);
 
+/// How long a mapping that was told is looked for, and how many at once.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PENDING: usize = 1024;
+
 /// Negatives that are remembered.
 const MOST: usize = 65_536;
 
@@ -63,12 +67,14 @@ pub struct Discovery<A> {
     table: Vec<Attached>,
     /// The TLS file that a process mapped last.
     users: HashMap<u32, usize>,
+    /// Mappings that were told and not found yet: process, device, inode, since when.
+    pending: Vec<(u32, u64, u64, Instant)>,
 }
 
 impl<A: Attach> Discovery<A> {
     /// Nothing is known yet.
     pub fn new(proc: Proc, attacher: A) -> Self {
-        Self { proc, attacher, known: HashMap::new(), table: Vec::new(), users: HashMap::new() }
+        Self { proc, attacher, known: HashMap::new(), table: Vec::new(), users: HashMap::new(), pending: Vec::new() }
     }
 
     /// A process executed a program. True if something new was attached.
@@ -85,28 +91,59 @@ impl<A: Attach> Discovery<A> {
 
     /// A process mapped a file. True if something new was attached.
     pub fn map(&mut self, tgid: u32, dev: u64, inode: u64) -> bool {
-        match self.recall((dev, inode)) {
-            Some(answer) => {
-                if let Some(at) = answer {
-                    self.users.insert(tgid, at);
-                }
-                return false;
+        if let Some(answer) = self.recall((dev, inode)) {
+            if let Some(at) = answer {
+                self.users.insert(tgid, at);
             }
-            None => {}
-        }
-        let mappings = self.proc.mappings(tgid);
-        // Some file systems show another device in `maps` than the kernel's inode has.
-        let exact = mappings.iter().find(|mapping| (mapping.dev, mapping.inode) == (dev, inode));
-        let Some(mapping) = exact.or_else(|| mappings.iter().find(|mapping| mapping.inode == inode)) else {
             return false;
-        };
+        }
         let before = self.table.len();
-        let mapped = self.proc.mapped_file(tgid, mapping);
-        let path = if mapped.exists() { mapped } else { self.proc.named_file(tgid, mapping) };
-        if let Some(at) = self.look(&path, &mapping.path, Some((dev, inode))) {
-            self.users.insert(tgid, at);
+        if !self.find(tgid, dev, inode) && self.pending.len() < PENDING {
+            self.pending.push((tgid, dev, inode, Instant::now()));
         }
         self.table.len() > before
+    }
+
+    /// Tries again what was told before it could be found. True if something new was attached.
+    pub fn retry(&mut self) -> bool {
+        let before = self.table.len();
+        for (tgid, dev, inode, since) in std::mem::take(&mut self.pending) {
+            if !self.find(tgid, dev, inode) && since.elapsed() < PATIENCE {
+                self.pending.push((tgid, dev, inode, since));
+            }
+        }
+        self.table.len() > before
+    }
+
+    /// Finds a file by a process that is mapping it, and looks at it. False if it cannot be found (yet).
+    fn find(&mut self, tgid: u32, dev: u64, inode: u64) -> bool {
+        let Some((path, name)) = self.locate(tgid, dev, inode) else { return false };
+        if let Some(at) = self.look(&path, &name, Some((dev, inode))) {
+            self.users.insert(tgid, at);
+        }
+        true
+    }
+
+    /// A path to a file that a process is mapping, and its name. The event comes at the beginning of `mmap`: until
+    /// the mapping is there, the file is open in the process.
+    fn locate(&self, tgid: u32, dev: u64, inode: u64) -> Option<(PathBuf, String)> {
+        let mapped = || {
+            let mappings = self.proc.mappings(tgid);
+            // Some file systems show another device in `maps` than the kernel's inode has.
+            let exact = mappings.iter().find(|mapping| (mapping.dev, mapping.inode) == (dev, inode));
+            let mapping = exact.or_else(|| mappings.iter().find(|mapping| mapping.inode == inode))?;
+            let file = self.proc.mapped_file(tgid, mapping);
+            let file = if file.exists() { file } else { self.proc.named_file(tgid, mapping) };
+            Some((file, mapping.path.clone()))
+        };
+        let open = || {
+            let is_it = |path: &PathBuf| path.metadata().is_ok_and(|stat| stat.is_file() && stat.ino() == inode);
+            let file = self.proc.open_files(tgid).into_iter().find(is_it)?;
+            let name = std::fs::read_link(&file).map(|name| name.display().to_string());
+            let name = name.unwrap_or_else(|_| file.display().to_string());
+            Some((file, name))
+        };
+        mapped().or_else(open).or_else(mapped)
     }
 
     /// Looks at everything that runs already.

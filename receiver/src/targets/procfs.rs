@@ -107,6 +107,12 @@ impl Proc {
         self.path(tgid, "root").join(mapping.path.trim_end_matches(" (deleted)").trim_start_matches('/'))
     }
 
+    /// Paths through which the files that a process has open can be opened.
+    pub fn open_files(&self, tgid: u32) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.path(tgid, "fd")) else { return Vec::new() };
+        entries.flatten().take(4096).map(|entry| entry.path()).collect()
+    }
+
     /// Files that the process has mapped executable, each once.
     pub fn mappings(&self, tgid: u32) -> Vec<Mapping> {
         let Some(maps) = self.text(tgid, "maps") else { return Vec::new() };

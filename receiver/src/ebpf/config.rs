@@ -1,0 +1,219 @@
+//! The keys of the `ebpf` receiver.
+
+use pipeline::config::{Component, Problem, Problems, values::ByteSize};
+use serde::Deserialize;
+
+use crate::{
+    record::{Scope, Settings},
+    targets::rules::Rule,
+};
+
+/// Configuration of `ebpf`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `auto`: known agents and whoever calls a known provider or a model's path. `rules`: only what `include` names.
+    /// `onlooker run` watches its command's tree and nothing else, whatever this says.
+    pub agents: Agents,
+    /// Processes to watch, by rules of one key each: `exe`, `args`, `container` (globs), `cgroup` (a path and what is
+    /// below it), `pid`, `user`. Any one suffices.
+    pub include: Vec<Rule>,
+    /// Processes never to watch, with their children. Goes before `include`.
+    pub exclude: Vec<Rule>,
+    /// Whether the children of a watched process are watched.
+    pub follow_children: bool,
+    /// What to capture.
+    pub capture: Capture,
+    /// Bytes of a message body that are kept, per direction; beyond it head and tail. 0 = all.
+    pub max_body_size: ByteSize,
+    /// Bytes of all buffered streams together.
+    pub memory_limit: ByteSize,
+    /// Sizes of the kernel's buffers.
+    pub rings: Rings,
+}
+
+/// How agents are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Agents {
+    /// By what they call and who they are.
+    #[default]
+    Auto,
+    /// By rules only.
+    Rules,
+}
+
+/// What to capture. The keys that are `Option`s are for later versions: they are accepted, and a start says once that
+/// they do nothing yet.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    /// Plaintext of TLS connections.
+    pub tls: bool,
+    /// Process starts and ends.
+    pub process: bool,
+    /// Plain HTTP. Not available yet.
+    pub http: Option<bool>,
+    /// MCP over stdio. Not available yet.
+    pub mcp: Option<bool>,
+    /// Connections. Not available yet.
+    pub network: Option<bool>,
+    /// Name look-ups. Not available yet.
+    pub dns: Option<bool>,
+    /// File accesses. Not available yet.
+    pub files: Option<bool>,
+    /// Changes of rights. Not available yet.
+    pub security: Option<bool>,
+}
+
+/// Sizes of the kernel's buffers: rounded up to a power of two.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rings {
+    /// For plaintext.
+    pub payload: ByteSize,
+    /// For process events.
+    pub lifecycle: ByteSize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            agents: Agents::Auto,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            follow_children: true,
+            capture: Capture::default(),
+            max_body_size: ByteSize(16 << 20),
+            memory_limit: ByteSize(256 << 20),
+            rings: Rings::default(),
+        }
+    }
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self { tls: true, process: true, http: None, mcp: None, network: None, dns: None, files: None, security: None }
+    }
+}
+
+impl Capture {
+    /// Names of what is asked for and not available yet.
+    pub fn unavailable(&self) -> Vec<&'static str> {
+        let later = [
+            (self.http, "http"),
+            (self.mcp, "mcp"),
+            (self.network, "network"),
+            (self.dns, "dns"),
+            (self.files, "files"),
+            (self.security, "security"),
+        ];
+        later.into_iter().filter_map(|(asked, name)| (asked == Some(true)).then_some(name)).collect()
+    }
+}
+
+impl Default for Rings {
+    fn default() -> Self {
+        Self { payload: ByteSize(64 << 20), lifecycle: ByteSize(4 << 20) }
+    }
+}
+
+impl Config {
+    /// What observations depend on.
+    pub fn settings(&self, tree: bool) -> Settings {
+        Settings {
+            scope: match (tree, self.agents) {
+                (true, _) => Scope::Tree,
+                (false, Agents::Auto) => Scope::Auto,
+                (false, Agents::Rules) => Scope::Rules,
+            },
+            include: self.include.clone(),
+            exclude: self.exclude.clone(),
+            follow_children: self.follow_children,
+            process: self.capture.process,
+            max_body_size: self.max_body_size.0,
+            memory_limit: self.memory_limit.0,
+        }
+    }
+}
+
+impl Component for Config {
+    fn validate(&self, path: &str, problems: &mut Problems) {
+        for (list, rules) in [("include", &self.include), ("exclude", &self.exclude)] {
+            for (at, rule) in rules.iter().enumerate() {
+                if let Some(problem) = rule.problem() {
+                    problems.push(Problem::new(format!("{path}::{list}::{at}"), problem));
+                }
+            }
+        }
+        if self.agents == Agents::Rules && self.include.is_empty() {
+            problems.push(
+                Problem::new(format!("{path}::include"), "is empty, and with agents: rules nothing would be watched")
+                    .hint("add a rule, as {exe: claude}, or use agents: auto"),
+            );
+        }
+        if !self.capture.tls && !self.capture.process {
+            problems.push(Problem::new(format!("{path}::capture"), "nothing is left to capture"));
+        }
+        for (name, size) in [("payload", self.rings.payload.0), ("lifecycle", self.rings.lifecycle.0)] {
+            if !(64 << 10..=1 << 30).contains(&size) {
+                problems.push(
+                    Problem::new(format!("{path}::rings::{name}"), "is out of range").hint("between 64KiB and 1GiB"),
+                );
+            }
+        }
+        if self.memory_limit.0 < 1 << 20 {
+            problems.push(Problem::new(format!("{path}::memory_limit"), "must be at least 1MiB"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::config::{Node, decode, render};
+
+    use super::*;
+
+    fn check(yaml: serde_json::Value) -> (Option<Config>, String) {
+        let mut problems = Problems::new();
+        let config = decode(&node(yaml), "receivers::ebpf", &mut problems);
+        (config, render(&problems))
+    }
+
+    fn node(value: serde_json::Value) -> Node {
+        match value {
+            serde_json::Value::Null => Node::Null,
+            serde_json::Value::Bool(value) => Node::Bool(value),
+            serde_json::Value::Number(value) => Node::Int(value.as_i64().unwrap().into()),
+            serde_json::Value::String(value) => Node::Str(value),
+            serde_json::Value::Array(items) => Node::Seq(items.into_iter().map(node).collect()),
+            serde_json::Value::Object(map) => {
+                Node::Map(map.into_iter().map(|(key, value)| (key, node(value))).collect())
+            }
+        }
+    }
+
+    #[test]
+    fn the_design_page_is_accepted() {
+        let (config, problems) = check(serde_json::json!({
+            "agents": "auto", "include": [{"exe": "*/claude"}, {"pid": 7}], "exclude": [{"user": "root"}],
+            "capture": {"tls": true, "http": true, "mcp": true, "process": true, "network": true, "dns": false},
+            "max_body_size": "16MiB", "memory_limit": "256MiB", "rings": {"payload": "64MiB", "lifecycle": "4MiB"},
+        }));
+        assert_eq!(problems, "");
+        let config = config.unwrap();
+        assert_eq!(config.include, [Rule::Exe("*/claude".into()), Rule::Pid(7)]);
+        assert_eq!(config.capture.unavailable(), ["http", "mcp", "network"]);
+        assert_eq!(config.settings(true).scope, Scope::Tree);
+    }
+
+    #[test]
+    fn wrong_values_are_named_with_their_place() {
+        let (_, problems) = check(serde_json::json!({"include": [{"exe": "a", "pid": 1}], "ringz": {}}));
+        assert!(problems.contains("receivers::ebpf::include"), "{problems}");
+        assert!(problems.contains("ringz"), "{problems}");
+        let (_, problems) = check(serde_json::json!({"agents": "rules", "rings": {"payload": 1}}));
+        assert!(problems.contains("agents: rules"), "{problems}");
+        assert!(problems.contains("receivers::ebpf::rings::payload"), "{problems}");
+    }
+}

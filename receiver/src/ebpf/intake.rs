@@ -1,0 +1,124 @@
+//! What is done with events at once, on the reader's thread: attach to new files, read facts while the process lives,
+//! mask arguments. Everything else waits in the queue.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use pipeline::{ProcessKey, telemetry::Counter};
+
+use super::{host::now, kernel::Shared, queue::Queue};
+use crate::{
+    event::{Event, EventKind},
+    probes::Delivery,
+    record::{Facts, Frame},
+    targets::{
+        discovery::Discovery,
+        procfs::{Proc, Users},
+    },
+};
+
+/// In idle times the watermark moves this often.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Discovery, shared with the heartbeat.
+#[derive(Clone)]
+pub struct Targets(Arc<Mutex<Discovery<Shared>>>);
+
+impl Targets {
+    /// Shares it.
+    pub fn new(discovery: Discovery<Shared>) -> Self {
+        Self(Arc::new(Mutex::new(discovery)))
+    }
+
+    /// Takes hold of it.
+    pub fn lock(&self) -> MutexGuard<'_, Discovery<Shared>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reader's sink.
+pub struct Intake {
+    /// Where TLS functions are.
+    pub targets: Targets,
+    /// The host's /proc.
+    pub proc: Proc,
+    /// Names of users.
+    pub users: Users,
+    /// Where frames go.
+    pub queue: Arc<Queue>,
+    /// Frames that found no room.
+    pub dropped: Counter,
+    /// Whether TLS is to be attached to.
+    pub tls: bool,
+    /// Facts that wait for their exec, by process and time.
+    pub facts: HashMap<(ProcessKey, u64), Facts>,
+    /// When the last tick was queued.
+    pub ticked: Instant,
+}
+
+impl Delivery for Intake {
+    fn urgent(&mut self, event: &Event) {
+        let process = event.process;
+        match &event.kind {
+            EventKind::Exec(exec) => {
+                // First the file: the process may be about to send its first request.
+                self.attach(event, |targets| targets.exec(process.tgid));
+                if let Some(facts) = self.proc.facts(process, exec.uid, &mut self.users) {
+                    self.facts.insert((process, event.time), facts);
+                }
+            }
+            EventKind::Map { dev, inode } => self.attach(event, |targets| targets.map(process.tgid, *dev, *inode)),
+            _ => {}
+        }
+    }
+
+    fn ordered(&mut self, events: Vec<Event>, watermark: u64) {
+        if self.tls {
+            self.account(&events);
+        }
+        if events.is_empty() && self.ticked.elapsed() < IDLE {
+            return;
+        }
+        let mut frames = Vec::with_capacity(events.len() + 8);
+        for mut event in events {
+            if let EventKind::Exec(exec) = &mut event.kind {
+                exec.args = pipeline::mask::args(std::mem::take(&mut exec.args));
+                if let Some(facts) = self.facts.remove(&(event.process, event.time)) {
+                    frames.push(Frame::Facts(Box::new(facts)));
+                }
+            }
+            frames.push(Frame::Event(event));
+        }
+        frames.push(Frame::Tick(watermark));
+        self.ticked = Instant::now();
+        self.dropped.add(self.queue.push(frames));
+    }
+
+    fn end(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl Intake {
+    fn attach(&self, event: &Event, look: impl FnOnce(&mut Discovery<Shared>) -> bool) {
+        if self.tls && look(&mut self.targets.lock()) {
+            let micros = now().saturating_sub(event.time) / 1000;
+            tracing::debug!(pid = event.process.tgid, micros, "attached to a file that a process brought");
+        }
+    }
+
+    fn account(&self, events: &[Event]) {
+        let mut targets = self.targets.lock();
+        targets.retry();
+        for event in events {
+            match &event.kind {
+                EventKind::Data(chunk) => targets.count(event.process.tgid, chunk.bytes.len() as u64),
+                EventKind::Exit { .. } => targets.exit(event.process.tgid),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The kernel side, shared by the threads of the receiver.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use pipeline::ProcessKey;
+
+use super::config::Config;
+use crate::{
+    Error,
+    assemble::Command,
+    probes::{Delivery, Options, Probes, Reader, Scope, tls::Links},
+    targets::{discovery::Attach, openssl::Functions},
+};
+
+/// Bytes of events that the reader holds back to put them in order.
+const HELD: u64 = 64 << 20;
+
+/// A kernel side that several threads use.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Loaded>>);
+
+struct Loaded {
+    probes: Probes,
+    /// What is attached stays so as long as these live.
+    links: Vec<Links>,
+}
+
+impl Shared {
+    /// Loads and attaches the process probes. `tree`: only what this process forks from now on.
+    pub fn load(config: &Config, tree: bool) -> Result<Self, Error> {
+        let options = Options {
+            scope: if tree { Scope::Tree } else { Scope::Host },
+            payload_ring: config.rings.payload.0,
+            lifecycle_ring: config.rings.lifecycle.0,
+            watch_children: tree,
+        };
+        Ok(Self(Arc::new(Mutex::new(Loaded { probes: Probes::load(options)?, links: Vec::new() }))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Loaded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts to read the rings.
+    pub fn read(&self, delivery: Box<dyn Delivery>) -> Result<Reader, Error> {
+        self.lock().probes.start_reader(HELD, delivery)
+    }
+
+    /// Tells the kernel what assembly has found out. What it cannot do only costs time: the events are dropped later.
+    pub fn obey(&self, commands: impl Iterator<Item = Command>) {
+        let mut loaded = self.lock();
+        for command in commands {
+            let outcome = match command {
+                Command::Watch(process) => loaded.probes.watch(process),
+                Command::Exclude(process) => loaded.probes.exclude(process),
+                Command::Ignore { process: ProcessKey { tgid, .. }, object } => loaded.probes.ignore(tgid, object),
+            };
+            if let Err(error) = outcome {
+                tracing::debug!(%error, ?command, "the kernel side did not take a command");
+            }
+        }
+    }
+
+    /// Per probe: its name, and why it does not work, if it does not.
+    pub fn status(&self) -> Vec<(String, Option<String>)> {
+        self.lock().probes.status().iter().map(|probe| (probe.name.clone(), probe.error.clone())).collect()
+    }
+
+    /// Losses so far, by reason.
+    pub fn drops(&self) -> Vec<(&'static str, u64)> {
+        self.lock().probes.drops()
+    }
+}
+
+impl Attach for Shared {
+    fn attach(&mut self, path: &Path, functions: &Functions) -> Result<(), String> {
+        let mut loaded = self.lock();
+        let links = loaded.probes.attach_tls(path, functions).map_err(|error| error.to_string())?;
+        loaded.links.push(links);
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! `ebpf`: watches processes and the plaintext of their TLS connections from the kernel.
+
+pub mod config;
+mod host;
+mod intake;
+pub mod kernel;
+mod queue;
+mod session;
+
+use std::{collections::HashMap, path::Path, sync::Arc, time::Instant};
+
+use pipeline::{
+    BuildContext, ComponentError, Factory, Mode, Output, Receiver, Signal, component::BoxFuture, telemetry::names,
+};
+
+use self::{
+    config::Config,
+    intake::{Intake, Targets},
+    kernel::Shared,
+    queue::Queue,
+    session::Session,
+};
+use crate::{
+    Error,
+    probes::Reader,
+    record::{Frame, Header, Recorder},
+    targets::{
+        discovery::{self, Discovery},
+        procfs::{Proc, Users},
+    },
+};
+
+/// Bytes that may wait between the reader and assembly.
+const QUEUE: usize = 128 << 20;
+
+/// The factory of `ebpf`.
+pub fn factory() -> Factory<dyn Receiver> {
+    Factory::new(
+        "ebpf",
+        "Watches processes and the plaintext of their TLS connections from the kernel",
+        &[Signal::Traces, Signal::Logs, Signal::Metrics],
+        |config: Config, context: &BuildContext| -> Result<Box<dyn Receiver>, ComponentError> {
+            Ok(Box::new(Ebpf { config, context: context.clone(), running: None }))
+        },
+    )
+}
+
+/// The receiver.
+pub struct Ebpf {
+    config: Config,
+    context: BuildContext,
+    running: Option<Running>,
+}
+
+/// What there is between start and stop.
+struct Running {
+    reader: Reader,
+    queue: Arc<Queue>,
+    assembly: std::thread::JoinHandle<Result<(), Error>>,
+}
+
+impl Receiver for Ebpf {
+    fn start(&mut self, output: Output) -> Result<(), ComponentError> {
+        let begun = Instant::now();
+        let unavailable = self.config.capture.unavailable();
+        if !unavailable.is_empty() {
+            tracing::info!(capture = unavailable.join(", "), "not available yet, and not captured");
+        }
+        let command = match &self.context.mode {
+            Mode::Run { command } => Some(command.as_slice()),
+            Mode::Service | Mode::Replay { .. } => None,
+        };
+        let header =
+            Header { host: host::host(), clock: host::clock(), settings: self.config.settings(command.is_some()) };
+        let kernel = Shared::load(&self.config, command.is_some()).map_err(plain)?;
+        let recorder = match &self.context.record {
+            Some(path) => Some(Recorder::create(path, &header).map_err(plain)?),
+            None => None,
+        };
+
+        let proc = Proc::new("/proc");
+        let mut users = Users::read(Path::new("/etc/passwd"));
+        let mut discovery = Discovery::new(proc.clone(), kernel.clone());
+        if self.config.capture.tls {
+            attach_at_start(&mut discovery, command);
+        }
+        let attached = discovery.table().len();
+        let targets = Targets::new(discovery);
+
+        let queue = Arc::new(Queue::new(QUEUE));
+        // Events of processes that start from here on wait in the rings until the snapshot is taken.
+        let only_self = command.is_some().then(std::process::id);
+        queue.push(snapshot(&proc, &mut users, only_self));
+        let labels = [("receiver", self.context.id.as_str()), ("reason", "queue_full")];
+        let intake = Intake {
+            targets: targets.clone(),
+            proc,
+            users,
+            queue: queue.clone(),
+            dropped: self.context.telemetry.counter(names::KERNEL_DROPPED, &labels),
+            tls: self.config.capture.tls,
+            facts: HashMap::new(),
+            ticked: begun,
+        };
+        let session = Session::new(
+            &header,
+            queue.clone(),
+            output,
+            recorder,
+            kernel.clone(),
+            targets,
+            self.context.telemetry.clone(),
+            self.context.id.clone(),
+        );
+        let assembly = std::thread::Builder::new().name("onlooker-assembly".into()).spawn(move || session.run())?;
+        let reader = kernel.read(Box::new(intake)).map_err(|error| {
+            queue.close();
+            plain(error)
+        })?;
+        tracing::info!(tls_files = attached, millis = begun.elapsed().as_millis() as u64, "probes are attached");
+        self.running = Some(Running { reader, queue, assembly });
+        Ok(())
+    }
+
+    fn stop(&mut self) -> BoxFuture<'_, Result<(), ComponentError>> {
+        let running = self.running.take();
+        Box::pin(async move {
+            let Some(Running { mut reader, queue, assembly }) = running else { return Ok(()) };
+            let stopped = tokio::task::spawn_blocking(move || {
+                // First what the rings still hold, then what the queue holds.
+                reader.stop();
+                queue.close();
+                assembly.join()
+            });
+            match stopped.await {
+                Ok(Ok(outcome)) => outcome.map_err(plain),
+                _ => Err(ComponentError::new("the assembly thread failed; please report this")),
+            }
+        })
+    }
+}
+
+fn plain(error: Error) -> ComponentError {
+    ComponentError::new(error.to_string())
+}
+
+/// Attaches to what is there before anything is watched.
+fn attach_at_start(discovery: &mut Discovery<Shared>, command: Option<&[String]>) {
+    for library in discovery::system_libraries() {
+        discovery.path(&library);
+    }
+    match command {
+        Some(command) => {
+            let search = std::env::var("PATH").unwrap_or_default();
+            let program = command.first().map(String::as_str).unwrap_or_default();
+            for file in discovery::files_of_command(program, &search) {
+                discovery.path(&file);
+            }
+        }
+        None => discovery.scan(std::process::id()),
+    }
+}
+
+/// The processes that run already: all of them, or one.
+fn snapshot(proc: &Proc, users: &mut Users, only: Option<u32>) -> Vec<Frame> {
+    let processes = only.map_or_else(|| proc.processes(), |tgid| vec![tgid]);
+    let found = processes.into_iter().filter_map(|tgid| proc.found(tgid, users));
+    found.map(|facts| Frame::Facts(Box::new(facts))).collect()
+}

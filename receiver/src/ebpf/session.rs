@@ -1,0 +1,149 @@
+//! The assembly thread: frames out of the queue, into the recording, into observations, into the pipelines.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use pipeline::{
+    Batch, Output,
+    observation::Heartbeat,
+    telemetry::{Telemetry, names},
+};
+
+use super::{
+    host::now,
+    intake::Targets,
+    kernel::Shared,
+    queue::{Queue, Taken},
+};
+use crate::{
+    Error,
+    assemble::{Assembler, Command},
+    record::{Frame, Header, Recorder},
+};
+
+/// Time between two heartbeats.
+const BEAT: Duration = Duration::from_secs(60);
+
+/// Everything that the thread works with.
+pub struct Session {
+    /// Where frames come from.
+    pub queue: Arc<Queue>,
+    /// Where observations go.
+    pub output: Output,
+    /// Where frames are kept.
+    pub recorder: Option<Recorder>,
+    /// The kernel side.
+    pub kernel: Shared,
+    /// Where TLS functions are.
+    pub targets: Targets,
+    /// onlooker's counters.
+    pub telemetry: Arc<Telemetry>,
+    /// The receiver's id.
+    pub id: String,
+    sequence: u64,
+    assembler: Assembler,
+    batch: Batch,
+    commands: Vec<Command>,
+}
+
+impl Session {
+    /// A session that has seen nothing yet.
+    #[allow(clippy::too_many_arguments, reason = "called once; each is one of its fields")]
+    pub fn new(
+        header: &Header,
+        queue: Arc<Queue>,
+        output: Output,
+        recorder: Option<Recorder>,
+        kernel: Shared,
+        targets: Targets,
+        telemetry: Arc<Telemetry>,
+        id: String,
+    ) -> Self {
+        Self {
+            queue,
+            output,
+            recorder,
+            kernel,
+            targets,
+            telemetry,
+            id,
+            sequence: 0,
+            assembler: Assembler::new(header),
+            batch: Batch::default(),
+            commands: Vec::new(),
+        }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub fn run(mut self) -> Result<(), Error> {
+        let mut beaten = Instant::now();
+        self.frames(vec![self.beat(false)]);
+        loop {
+            match self.queue.pop(Duration::from_millis(500)) {
+                Taken::Frames(frames) => self.frames(frames),
+                Taken::Nothing => {}
+                Taken::Closed => break,
+            }
+            if beaten.elapsed() >= BEAT {
+                beaten = Instant::now();
+                self.frames(vec![self.beat(false)]);
+            }
+        }
+        self.frames(vec![self.beat(true)]);
+        self.assembler.finish(&mut self.batch.observations, &mut self.commands);
+        self.send();
+        self.recorder.take().map_or(Ok(()), Recorder::finish)
+    }
+
+    fn frames(&mut self, frames: Vec<Frame>) {
+        for frame in &frames {
+            if matches!(frame, Frame::Heartbeat(..)) {
+                self.sequence += 1;
+            }
+            if let Some(watermark) = self.assembler.frame(frame, &mut self.batch.observations, &mut self.commands) {
+                self.batch.watermark = watermark;
+                self.send();
+            }
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(frames);
+        }
+        if self.commands.is_empty() {
+            return;
+        }
+        self.kernel.obey(self.commands.drain(..));
+    }
+
+    fn send(&mut self) {
+        let watermark = self.batch.watermark;
+        let batch = std::mem::replace(&mut self.batch, Batch { observations: Vec::new(), watermark });
+        // Nobody listens any more only when the program ends.
+        let _ = self.output.blocking_send(batch);
+    }
+
+    /// Coverage and losses as they are now.
+    fn beat(&self, last: bool) -> Frame {
+        let mut probes = self.kernel.status();
+        let mut counts = Vec::new();
+        for (reason, count) in self.kernel.drops() {
+            let labels = [("receiver", self.id.as_str()), ("reason", reason)];
+            self.telemetry.counter(names::KERNEL_DROPPED, &labels).set(count);
+            counts.push((format!("kernel.dropped.{reason}"), count));
+        }
+        let labels = [("receiver", self.id.as_str()), ("reason", "queue_full")];
+        counts.push(("queue.dropped".to_owned(), self.telemetry.counter(names::KERNEL_DROPPED, &labels).get()));
+        let targets = self.targets.lock();
+        let attached = targets.table();
+        let working = attached.iter().filter(|file| file.error.is_none());
+        counts.push(("tls.files".to_owned(), working.clone().count() as u64));
+        counts.push(("tls.files.silent".to_owned(), working.filter(|file| file.bytes == 0).count() as u64));
+        counts.push(("tls.bytes".to_owned(), attached.iter().map(|file| file.bytes).sum()));
+        for file in attached.iter().filter(|file| file.error.is_some()) {
+            probes.push((format!("tls {}", file.path), file.error.clone()));
+        }
+        let beat = Heartbeat { sequence: self.sequence, last, probes, counts };
+        Frame::Heartbeat(now(), Box::new(beat))
+    }
+}
