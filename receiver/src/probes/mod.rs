@@ -13,7 +13,7 @@ use aya::{
 };
 use pipeline::ProcessKey;
 
-pub use reader::{Delivery, Reader};
+pub use reader::{Delivery, Reader, now};
 
 use crate::Error;
 

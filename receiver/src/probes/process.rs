@@ -26,14 +26,14 @@ pub fn attach(ebpf: &mut Ebpf) -> Vec<ProbeStatus> {
             ProbeStatus { name: name.into(), purpose, hint: hint(&result), error: result.err() }
         })
         .collect();
-    let result = match ebpf.program_mut("file_map").map(<&mut TracePoint>::try_from) {
+    let result = with_tracefs(|| match ebpf.program_mut("file_map").map(<&mut TracePoint>::try_from) {
         Some(Ok(program)) => program
             .load()
             .and_then(|()| program.attach("syscalls", "sys_enter_mmap"))
             .map(drop)
             .map_err(|error| chain(&error)),
         _ => Err("the probe object has no program file_map".into()),
-    };
+    });
     status.push(ProbeStatus {
         name: "process/map".into(),
         purpose: "TLS libraries that a running process loads",
@@ -41,6 +41,30 @@ pub fn attach(ebpf: &mut Ebpf) -> Vec<ProbeStatus> {
         error: result.err(),
     });
     status
+}
+
+/// Does something that needs tracefs. Where nobody mounted it (containers, minimal systems), it is mounted for this one
+/// thread only, in a mount namespace that ends with the thread: the host stays as it was.
+fn with_tracefs(work: impl FnOnce() -> Result<(), String> + Send) -> Result<(), String> {
+    const TRACEFS: &str = "/sys/kernel/tracing";
+    if std::path::Path::new(TRACEFS).join("events").exists()
+        || std::path::Path::new("/sys/kernel/debug/tracing/events").exists()
+    {
+        return work();
+    }
+    let thread = move || {
+        use rustix::{mount, thread};
+        // SAFETY: the thread is new, shares no file descriptor table and ends right after; only its own view of the
+        // file system tree changes.
+        let own = unsafe { thread::unshare_unsafe(thread::UnshareFlags::NEWNS) };
+        own.and_then(|()| {
+            mount::mount_change("/", mount::MountPropagationFlags::PRIVATE | mount::MountPropagationFlags::REC)
+        })
+        .and_then(|()| mount::mount("tracefs", TRACEFS, "tracefs", mount::MountFlags::empty(), None))
+        .map_err(|error| format!("tracefs is not mounted at {TRACEFS} and could not be: {error}"))?;
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(thread).join()).unwrap_or_else(|_| Err("the attaching thread failed".into()))
 }
 
 /// What to do about an error of the kernel's.
