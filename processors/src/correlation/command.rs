@@ -202,6 +202,8 @@ fn fit_text(text: &str, info: &ProcessInfo) -> Option<Fit> {
         let words = words(text);
         if !words.is_empty() && !words.iter().any(is_operator) {
             let list: Vec<String> = words.into_iter().map(|word| word.text).collect();
+            // Secrets are masked by the option before them: only in the list can that be done alike.
+            let list = if info.args.iter().any(|arg| arg.contains("[REDACTED:")) { mask::args(list) } else { list };
             best = best.max(fit_arguments(&list, info, length));
         }
     }
@@ -352,6 +354,20 @@ mod tests {
     fn a_short_command_behind_cd_fits() {
         assert_eq!(fit(r#"{"command":"ls"}"#, &["bash", "-c", "cd /x && ls"]), Some(Fit::Contained(2)));
         assert_eq!(fit(r#"{"command":"ls"}"#, &["bash", "-c", "eval 'ls' < /dev/null"]), Some(Fit::Wrapped(2)));
+    }
+
+    #[test]
+    fn masked_arguments_fit() {
+        let command = "deploy --token abcdefgh12345678 --now";
+        let arguments = serde_json::json!({ "command": command }).to_string();
+        let list = mask::args(command.split(' ').map(str::to_owned).collect());
+        assert!(list[2].starts_with("[REDACTED"), "{list:?}");
+        let script = mask::args(vec!["sh".into(), "-c".into(), command.into()]);
+        let eval = mask::args(vec!["sh".into(), "-c".into(), format!("source x && eval '{command}' < /dev/null")]);
+        for args in [list, script, eval] {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            assert!(fit(&arguments, &args).is_some(), "{args:?}");
+        }
     }
 
     #[test]

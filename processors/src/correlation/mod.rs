@@ -15,13 +15,15 @@ mod turns;
 mod words;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use pipeline::{
     BuildContext, ComponentError, Factory, Kind, Observation, ProcessKey, Processor, Signal, Timestamp,
-    observation::TurnEnd, telemetry::Counter,
+    observation::{ProcessInfo, TurnEnd},
+    telemetry::Counter,
 };
 
 use config::Config;
@@ -69,6 +71,8 @@ pub struct Correlation {
     held_count: usize,
     /// Decisions on held processes, while their observations are taken up again.
     verdicts: BTreeMap<ProcessKey, Option<ToolRef>>,
+    /// Programs that no call claimed, latest last: the answer that asks for one may be complete after it started.
+    recent: VecDeque<Arc<ProcessInfo>>,
     /// True once a process was seen to start: then a missing one means something.
     process_events: bool,
     evicted_processes: Counter,
@@ -92,6 +96,7 @@ impl Correlation {
             members: BTreeMap::new(),
             held_count: 0,
             verdicts: BTreeMap::new(),
+            recent: VecDeque::new(),
             process_events: false,
             evicted_processes: Counter::default(),
             evicted_turns: Counter::default(),

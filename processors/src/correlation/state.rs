@@ -54,6 +54,8 @@ pub struct Proc {
     pub turns: Vec<u64>,
     /// Turns so far.
     pub number: u32,
+    /// How it ended.
+    pub exit: Option<(Timestamp, Exit)>,
     /// The session that its children were told.
     pub session: Option<String>,
     /// Its place in the order of use.

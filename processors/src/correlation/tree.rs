@@ -16,6 +16,8 @@ use crate::identity::agents;
 const LINEAGE: usize = 64;
 /// Most processes that are remembered.
 const PROCESSES: usize = 65_536;
+/// Most programs that are remembered for a call that is seen late.
+const RECENT: usize = 512;
 /// Most observations that wait for decisions.
 const HELD: usize = 8_192;
 
@@ -59,6 +61,7 @@ impl Correlation {
             barred: false,
             turns: Vec::new(),
             number: 0,
+            exit: None,
             session: None,
             used,
         });
@@ -184,8 +187,58 @@ impl Correlation {
             proc.own = Some((place, info.exec_count));
         }
         self.stir(info, place);
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(info.clone());
         observation.context = Some(place.context);
         out.push(observation);
+    }
+
+    /// Looks for processes of a turn's new calls among those that started since the last piece of the answer: agents
+    /// begin to work before the answer's end is seen.
+    pub(super) fn adopt(&mut self, id: u64, out: &mut Vec<Observation>) {
+        let Some(turn) = self.turns.get(&id) else { return };
+        let since = turn.last.asked;
+        if !turn.tools.values().any(|tool| tool.asked == since && !tool.commands.is_empty()) {
+            return;
+        }
+        let late: Vec<_> = self.recent.iter().filter(|info| info.started >= since).cloned().collect();
+        for info in late {
+            let Some(proc) = self.processes.get(&info.key) else { continue };
+            let inherited = proc.origin.and_then(|origin| origin.tool);
+            let Some((own, count)) = proc.own.filter(|(own, _)| own.tool == inherited) else { continue };
+            let exit = proc.exit;
+            let ancestors = self.below(self.ancestors(info.key), inherited);
+            let Verdict::Runs(tool, matched) = self.verdict(&info, &ancestors) else { continue };
+            if tool.turn != id {
+                continue;
+            }
+            let Some(context) = self.link(tool, &info, matched, out) else { continue };
+            if let Some(linked) =
+                self.turns.get_mut(&id).and_then(|turn| turn.tools.get_mut(&tool.ordinal)?.process.as_mut())
+            {
+                linked.exit = exit;
+            }
+            // What it and its children tell from now on stands under the call.
+            let moved = SpanContext {
+                trace_id: context.trace_id,
+                span_id: own.context.span_id,
+                parent_span_id: Some(context.span_id),
+            };
+            let old = own.context.trace_id;
+            if let Some(proc) = self.processes.get_mut(&info.key) {
+                proc.own = Some((Place { context: moved, in_turn: true, tool: Some(tool), ..own }, count));
+            }
+            for proc in self.processes.values_mut().filter(|proc| proc.lineage.contains(&info.key)) {
+                let (origin, own) = (proc.origin.as_mut(), proc.own.as_mut().map(|(place, _)| place));
+                for place in [origin, own].into_iter().flatten() {
+                    if place.context.trace_id == old && place.tool == inherited {
+                        (place.context.trace_id, place.in_turn, place.tool) = (context.trace_id, true, Some(tool));
+                    }
+                }
+            }
+        }
     }
 
     /// Where a new program stands, or the call for which it must wait.
@@ -468,6 +521,9 @@ impl Correlation {
             linked.exit = Some((time, exit));
             turn.ended = turn.ended.max(time);
             turn.deadline = turn.deadline.max(time.plus(self.config.turn_idle_timeout.0));
+        }
+        if let Some(proc) = self.processes.get_mut(&info.key) {
+            proc.exit = Some((time, exit));
         }
         self.close_all(info.key, TurnEnd::Exit, time, out);
         observation.context = Some(place.context);

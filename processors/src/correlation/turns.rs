@@ -1,6 +1,6 @@
 //! Model calls: the turns that they make, and the tools that they ask for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use pipeline::{
     Kind, Observation, ProcessKey, SpanContext, Timestamp,
@@ -115,9 +115,13 @@ impl Correlation {
         self.deadline = self.deadline.min(turn.deadline);
         call.conversation_id = conversation;
         let ended = call.ended;
+        self.adopt(id, out);
         out.push(Observation { context: Some(context), kind: Kind::ModelCall(Box::new(call)), ..observation });
         if outcome == Outcome::Answered {
             self.close(id, TurnEnd::Answered, ended, out);
+        } else if self.processes.get(&info.key).is_some_and(|proc| proc.exit.is_some()) {
+            // What was broken off by the agent's end.
+            self.close(id, TurnEnd::Exit, ended, out);
         }
     }
 
@@ -270,8 +274,18 @@ impl Correlation {
         };
         let answered: Vec<(u32, ToolResult)> =
             turn.tools.iter().filter_map(|(ordinal, tool)| Some((*ordinal, result_of(tool)?))).collect();
+        // An agent goes on when it has all results of an answer; one that is not found here was not recognised.
+        let batches: BTreeSet<Timestamp> =
+            answered.iter().filter_map(|(ordinal, _)| Some(turn.tools.get(ordinal)?.answered)).collect();
+        let rest = turn.tools.iter().filter(|(ordinal, tool)| {
+            batches.contains(&tool.answered) && !answered.iter().any(|(answered, _)| answered == *ordinal)
+        });
+        let rest: Vec<u32> = rest.map(|(ordinal, _)| *ordinal).collect();
         for (ordinal, result) in answered {
             self.close_tool(ToolRef { turn: id, ordinal, agent }, Some(&result), call.started, out);
+        }
+        for ordinal in rest {
+            self.close_tool(ToolRef { turn: id, ordinal, agent }, None, call.started, out);
         }
     }
 

@@ -227,6 +227,39 @@ fn a_process_from_before_the_answer_is_not_linked() {
 }
 
 #[test]
+fn a_process_that_starts_before_the_end_of_the_answer_is_seen_is_linked() {
+    let mut world = agent();
+    world.spawn(11, 10, &["sh", "-c", "make all"]);
+    let chunk = world.now;
+    world.spawn(12, 10, &["sh", "-c", "make all"]);
+    world.exec(12, &["make", "all"]);
+    world.spawn(13, 12, &["cc", "x.c"]);
+    world.spawn(14, 10, &["sh", "-c", "id -u"]);
+    world.exit(14, 5);
+    let call = world.call(10, user(&[1]).asks("a", "make all").asks("b", "id -u").last_chunk(chunk));
+    world.exit(13, 0);
+    world.exit(12, 2);
+    world.call(10, results(&[1, 2, 3], &["a", "b"]));
+    let (tool, context) = world.tool("a");
+    assert_eq!((tool.process, tool.exit.map(|exit| exit.code)), (Some(key(12)), Some(2)));
+    let exit = world.contexts(12, "Exit")[0];
+    assert_eq!((exit.trace_id, exit.parent_span_id), (call.trace_id, Some(context.span_id)));
+    let below = world.contexts(13, "Exit")[0];
+    assert_eq!((below.trace_id, below.parent_span_id), (call.trace_id, Some(exit.span_id)));
+    // It ended before: only the call knows of it.
+    assert_eq!(world.tool("b").0.exit.map(|exit| exit.code), Some(5));
+    assert_ne!(world.contexts(11, "Exec")[0].trace_id, call.trace_id);
+}
+
+#[test]
+fn a_call_that_the_agents_end_broke_off_is_a_turn_that_ended() {
+    let mut world = agent();
+    world.exit(10, 1);
+    world.call(10, user(&[1]).fails("closed"));
+    assert_eq!(world.turns()[0].0.end, TurnEnd::Exit);
+}
+
+#[test]
 fn a_lasting_shell_below_the_agent_runs_commands() {
     let mut world = agent();
     world.spawn(11, 10, &["bash"]);

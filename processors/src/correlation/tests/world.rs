@@ -123,7 +123,12 @@ impl World {
             api: Api::ChatCompletions,
             server: ServerAddress::default(),
             parameters: Parameters { previous_response_id: call.previous.map(str::to_owned), ..Parameters::default() },
-            reply: Reply { status: Some(200), id: call.reply.map(str::to_owned), ..Reply::default() },
+            reply: Reply {
+                status: Some(200),
+                id: call.reply.map(str::to_owned),
+                last_chunk: call.last_chunk,
+                ..Reply::default()
+            },
             usage: Usage::default(),
             error: call.error.map(|kind| CallError { kind: kind.into(), message: None }),
             conversation_id: call.conversation.map(str::to_owned),
@@ -226,6 +231,7 @@ pub struct Call {
     remote: Option<SpanContext>,
     resend: Option<u64>,
     has_tools: bool,
+    last_chunk: Option<Timestamp>,
     operation: Operation,
 }
 
@@ -243,6 +249,7 @@ pub fn user(messages: &[u64]) -> Call {
         remote: None,
         resend: None,
         has_tools: true,
+        last_chunk: None,
         operation: Operation::Chat,
     }
 }
@@ -259,6 +266,10 @@ impl Call {
     }
     pub fn asks_tool(mut self, id: &'static str, name: &'static str, arguments: &str) -> Self {
         self.tools.push((id, name, arguments.to_owned()));
+        self
+    }
+    pub fn last_chunk(mut self, time: u64) -> Self {
+        self.last_chunk = Some(Timestamp(time));
         self
     }
     pub fn steered(mut self) -> Self {
