@@ -25,8 +25,7 @@ pub struct Key {
 impl Key {
     /// A key of these bytes, less one line end after them (as `openssl rand -hex 32 > FILE` writes it).
     pub fn new(bytes: &[u8]) -> Result<Self, Error> {
-        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        let bytes = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).unwrap_or(bytes);
         if bytes.len() < MIN_LENGTH {
             return Err(Error::ShortKey { length: bytes.len() });
         }

@@ -51,7 +51,7 @@ impl fmt::Display for What {
             What::Unsigned => f.write_str("unsigned: it has no signature"),
             What::Unparsable(why) => write!(f, "cannot be read: {why}"),
             What::NotClosed => f.write_str(
-                "not closed: the last record of this chain closes it not; later ones may have been cut off, \
+                "not closed: it is the last of its chain but does not close it; later ones may have been cut off, \
                  or the program was killed or is still running",
             ),
             What::Empty => f.write_str("there is no signed record"),
