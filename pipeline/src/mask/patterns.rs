@@ -122,7 +122,7 @@ pub(super) const PATTERNS: &[Pattern] = &[
     },
     Pattern {
         kind: "GcpServiceAccount",
-        regex: r#"(?s)(?P<s>\{[^{}]{0,4096}"type"\s{0,8}:\s{0,8}"service_account"[^{}]*\}?)"#,
+        regex: r#"(?s)(?P<s>\{[^{}]*"type"\s*:\s*"service_account"[^{}]*\}?)"#,
         check: Check::Value,
     },
     Pattern {

@@ -55,6 +55,7 @@ impl Provider {
     /// The call that an exchange was; `None` if it was none.
     pub fn understand(&self, exchange: &Exchange) -> Option<ModelCall> {
         let request = &exchange.request;
+        let found = table::classify(exchange, &self.custom)?;
         let lost = request.body.omitted > 0 || exchange.losses.iter().any(|loss| loss.part == Part::Request);
         let parsed = Object::from_bytes(&request.body.bytes);
         let whole = parsed.is_some() || !lost;
@@ -63,7 +64,9 @@ impl Provider {
             None => String::from_utf8_lossy(&request.body.bytes),
         };
         let body = parsed.or_else(|| (!text.is_empty()).then(|| Object::salvage(&text)));
-        let found = table::classify(exchange, body.as_ref(), whole, &self.custom)?;
+        if !found.confirmed(body.as_ref(), whole) {
+            return None;
+        }
         let mut call = ModelCall {
             operation: found.format.operation,
             provider: found.provider,

@@ -35,7 +35,7 @@ pub fn custom_rows(config: &Config) -> Vec<CustomRow> {
     config.custom.iter().map(row).collect()
 }
 
-/// What an exchange was recognised as.
+/// What an exchange may be, by all but its body.
 pub struct Match {
     /// How to read it.
     pub format: &'static Format,
@@ -43,12 +43,28 @@ pub struct Match {
     pub provider: String,
     /// Whom it was for.
     pub server: ServerAddress,
+    /// True if its path is one of the API's.
+    path: bool,
+    /// True if its host is one that serves models.
+    host: bool,
 }
 
-/// Recognises a call by host, path, method and, where the host says nothing, by the shape of its body. `body` is what
-/// could be read of the request's body; `whole` is false if that is not all of it.
-pub fn classify(exchange: &Exchange, body: Option<&Object<'_>>, whole: bool, custom: &[CustomRow]) -> Option<Match> {
+impl Match {
+    /// True if it is a call after all. A known host and a path of its API are enough: a wrong body is a call that fails.
+    /// Else the body must have the API's shape. `body` is what could be read of it, and `whole` is false if onlooker has
+    /// not seen all of it: then the path gives it the benefit of the doubt.
+    pub fn confirmed(&self, body: Option<&Object<'_>>, whole: bool) -> bool {
+        (self.path && (self.host || !whole)) || body.is_some_and(self.format.shape)
+    }
+}
+
+/// Recognises by role, method, host and path what may be a call.
+pub fn classify(exchange: &Exchange, custom: &[CustomRow]) -> Option<Match> {
     if exchange.role != Role::Client || !exchange.request.method.eq_ignore_ascii_case("POST") {
+        return None;
+    }
+    let path = providers::api_of(&exchange.request.target);
+    if path.is_none() && custom.is_empty() {
         return None;
     }
     let server = server(exchange);
@@ -56,18 +72,10 @@ pub fn classify(exchange: &Exchange, body: Option<&Object<'_>>, whole: bool, cus
         providers::host_matches(&server.address, &row.host) && row.port.is_none_or(|port| port == server.port)
     };
     let row = custom.iter().find(fits);
-    let path = providers::api_of(&exchange.request.target);
     let format = format_of(path.or_else(|| row.and_then(|row| row.api))?)?;
     let host = providers::known_host(&server.address);
-    // A host of the table and a path of its API are enough: a wrong body is a call that fails.
-    let sure = path.is_some() && (host.is_some() || row.is_some());
-    // A body that onlooker has not seen whole gets the benefit of the doubt.
-    let shaped = || body.is_some_and(format.shape) || (!whole && path.is_some());
-    if !sure && !shaped() {
-        return None;
-    }
     let provider = row.and_then(|row| row.provider.as_deref()).or(host).unwrap_or(format.provider).to_owned();
-    Some(Match { format, provider, server })
+    Some(Match { format, provider, server, path: path.is_some(), host: host.is_some() || row.is_some() })
 }
 
 /// The server that the request names: `Host`, `:authority` or an absolute target. Empty if it names none.
