@@ -511,8 +511,19 @@ impl Correlation {
         out: &mut Vec<Observation>,
     ) {
         let time = observation.time;
-        let place = self.place_of(info);
-        if let Some(tool) = place.tool
+        let proc = self.ensure(info);
+        if proc.own.is_none() && info.exec_count > 0 {
+            // Its exec was not seen or is forgotten.
+            let mut place = Self::root(info);
+            if let Some(origin) = proc.origin {
+                place.context.trace_id = origin.context.trace_id;
+                place.context.parent_span_id = Some(origin.context.span_id);
+                (place.in_turn, place.tool) = (origin.in_turn, origin.tool);
+            }
+            proc.own = Some((place, info.exec_count));
+        }
+        let own = proc.own.map(|(place, _)| place);
+        if let Some(tool) = proc.place().and_then(|place| place.tool)
             && let Some(turn) = self.turns.get_mut(&tool.turn)
             && let Some(linked) = turn.tools.get_mut(&tool.ordinal).and_then(|tool| tool.process.as_mut())
             && linked.key == info.key
@@ -526,7 +537,8 @@ impl Correlation {
             proc.exit = Some((time, exit));
         }
         self.close_all(info.key, TurnEnd::Exit, time, out);
-        observation.context = Some(place.context);
+        // One that only forked has no span that could end.
+        observation.context = own.map(|place| place.context);
         out.push(observation);
         self.ended.insert((time, info.key));
     }

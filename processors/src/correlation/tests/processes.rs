@@ -36,7 +36,8 @@ fn a_command_is_tied_to_its_process_with_children_and_exit_code() {
     let span = |pid| world.contexts(pid, "Exec")[0].span_id;
     assert_eq!(world.above(12), Some(span(11)));
     // Forked only: no span, but its children hang where it hangs.
-    assert_eq!(world.contexts(13, "Exit")[0].span_id, span(12));
+    assert_eq!(world.contexts(13, "Fork")[0].span_id, span(12));
+    assert!(world.contexts(13, "Exit").is_empty());
     assert_eq!(world.above(14), Some(span(12)));
     assert_eq!(world.contexts(11, "Exec"), world.contexts(11, "Exit"));
     // The same command elsewhere is not linked.
