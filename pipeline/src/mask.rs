@@ -96,9 +96,13 @@ pub fn args(args: Vec<String>) -> Vec<String> {
                 }
                 _ => arg,
             },
-            _ => match text(&arg) {
-                Cow::Borrowed(_) => arg,
-                Cow::Owned(masked) => masked,
+            _ => match patterns::assigned(&arg).map(|at| arg.split_at(at)) {
+                // The whole rest is the value, delimiters included.
+                Some((name, value)) if !value.starts_with(MARKER) => format!("{name}{MARKER}SecretValue]"),
+                _ => match text(&arg) {
+                    Cow::Borrowed(_) => arg,
+                    Cow::Owned(masked) => masked,
+                },
             },
         }
     };

@@ -1,7 +1,14 @@
 //! Records: an observation as a named event with attributes, the common ground of log records, CloudEvents and
 //! signatures.
 
-use crate::{ids::Timestamp, observation::Severity};
+use crate::{
+    ids::Timestamp,
+    observation::{
+        AgentTurn, Api, Exit, Finding, Heartbeat, Kind, Loss, ModelCall, Observation, Process, ProcessInfo,
+        ProcessPhase, Severity, ToolCall,
+    },
+    semconv::{self as name, event},
+};
 
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,4 +81,247 @@ pub struct Envelope {
     pub sequence: u64,
     /// Name of the key.
     pub key_id: String,
+}
+
+/// An observation as an event; `None` for a plain exchange, which is nobody's business.
+pub fn record(observation: &Observation) -> Option<Record> {
+    let (name, severity) = match &observation.kind {
+        Kind::Exchange(_) => return None,
+        Kind::ModelCall(call) => (event::MODEL_CALL, failed(call.error.is_some())),
+        Kind::ToolCall(call) => (event::TOOL_CALL, failed(tool_error(call).is_some())),
+        Kind::AgentTurn(turn) => (event::AGENT_TURN, failed(turn.error.is_some())),
+        Kind::Process(process) => (
+            match process.phase {
+                ProcessPhase::Found => event::PROCESS_FOUND,
+                ProcessPhase::Fork => event::PROCESS_FORK,
+                ProcessPhase::Exec => event::PROCESS_EXEC,
+                ProcessPhase::Replaced | ProcessPhase::Exit(_) => event::PROCESS_EXIT,
+            },
+            Severity::Info,
+        ),
+        Kind::Finding(finding) => (finding.name, finding.severity),
+        Kind::Heartbeat(_) => (event::HEARTBEAT, Severity::Info),
+    };
+    Some(Record { name, time: observation.time, severity, attributes: attributes(observation) })
+}
+
+fn failed(failed: bool) -> Severity {
+    if failed { Severity::Warn } else { Severity::Info }
+}
+
+/// The attributes of an observation, the same on its span and on its event. Never content, never credentials.
+pub fn attributes(observation: &Observation) -> Attributes {
+    let mut out = List(Vec::new());
+    let process = &*observation.process;
+    match &observation.kind {
+        Kind::Exchange(_) => {}
+        Kind::ModelCall(call) => model_call(&mut out, call, process),
+        Kind::ToolCall(call) => tool_call(&mut out, call),
+        Kind::AgentTurn(turn) => agent_turn(&mut out, turn),
+        Kind::Process(event) => process_event(&mut out, event, process),
+        Kind::Finding(finding) => self::finding(&mut out, finding),
+        Kind::Heartbeat(heartbeat) => self::heartbeat(&mut out, heartbeat),
+    }
+    out.0
+}
+
+struct List(Attributes);
+
+impl List {
+    fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.0.push((name, value.into()));
+    }
+    /// Absent stays absent.
+    fn maybe<T: Into<Value> + Clone>(&mut self, name: &'static str, value: &Option<T>) {
+        if let Some(value) = value {
+            self.set(name, value.clone());
+        }
+    }
+    fn count(&mut self, name: &'static str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.set(name, i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+    fn list(&mut self, name: &'static str, values: &[String]) {
+        if !values.is_empty() {
+            self.set(name, values.to_vec());
+        }
+    }
+}
+
+fn model_call(out: &mut List, call: &ModelCall, process: &ProcessInfo) {
+    let (asked, reply, usage) = (&call.parameters, &call.reply, &call.usage);
+    out.set(name::GEN_AI_OPERATION_NAME, call.operation.as_str());
+    out.set(name::GEN_AI_PROVIDER_NAME, call.provider.as_str());
+    out.maybe(name::GEN_AI_REQUEST_MODEL, &asked.model);
+    out.maybe(name::GEN_AI_AGENT_NAME, &process.agent.as_ref().map(|agent| agent.name.clone()));
+    out.maybe(name::GEN_AI_CONVERSATION_ID, &call.conversation_id);
+    if !call.server.address.is_empty() {
+        out.set(name::SERVER_ADDRESS, call.server.address.as_str());
+        out.set(name::SERVER_PORT, i64::from(call.server.port));
+    }
+    if asked.stream {
+        out.set(name::GEN_AI_REQUEST_STREAM, true);
+    }
+    out.maybe(name::GEN_AI_REQUEST_MAX_TOKENS, &asked.max_tokens);
+    out.maybe(name::GEN_AI_REQUEST_TEMPERATURE, &asked.temperature);
+    out.maybe(name::GEN_AI_REQUEST_TOP_P, &asked.top_p);
+    out.maybe(name::GEN_AI_REQUEST_TOP_K, &asked.top_k);
+    out.maybe(name::GEN_AI_REQUEST_FREQUENCY_PENALTY, &asked.frequency_penalty);
+    out.maybe(name::GEN_AI_REQUEST_PRESENCE_PENALTY, &asked.presence_penalty);
+    out.list(name::GEN_AI_REQUEST_STOP_SEQUENCES, &asked.stop_sequences);
+    out.maybe(name::GEN_AI_REQUEST_SEED, &asked.seed);
+    out.maybe(name::GEN_AI_REQUEST_CHOICE_COUNT, &asked.choice_count);
+    out.maybe(name::GEN_AI_OUTPUT_TYPE, &asked.output_type);
+    out.maybe(name::GEN_AI_REQUEST_REASONING_LEVEL, &asked.reasoning_level);
+    out.maybe(name::GEN_AI_REQUEST_PREVIOUS_RESPONSE_ID, &asked.previous_response_id);
+    out.list(name::GEN_AI_REQUEST_ENCODING_FORMATS, &asked.encoding_formats);
+    out.maybe(name::GEN_AI_EMBEDDINGS_DIMENSION_COUNT, &asked.dimensions);
+    out.maybe(name::GEN_AI_RESPONSE_ID, &reply.id);
+    out.maybe(name::GEN_AI_RESPONSE_MODEL, &reply.model);
+    out.list(name::GEN_AI_RESPONSE_FINISH_REASONS, &reply.finish_reasons);
+    out.maybe(name::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, &reply.time_to_first_chunk.map(|time| time.as_secs_f64()));
+    out.count(name::GEN_AI_USAGE_INPUT_TOKENS, usage.input);
+    out.count(name::GEN_AI_USAGE_OUTPUT_TOKENS, usage.output);
+    out.count(name::GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS, usage.cache_read);
+    out.count(name::GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS, usage.cache_creation);
+    out.count(name::GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, usage.reasoning);
+    // The conventions tie these to the provider's own name.
+    if call.provider == "openai" {
+        match call.api {
+            Api::ChatCompletions => out.set(name::OPENAI_API_TYPE, "chat_completions"),
+            Api::Responses => out.set(name::OPENAI_API_TYPE, "responses"),
+            Api::Embeddings | Api::Messages => {}
+        }
+        out.maybe(name::OPENAI_REQUEST_SERVICE_TIER, &asked.service_tier);
+        out.maybe(name::OPENAI_RESPONSE_SERVICE_TIER, &reply.service_tier);
+        out.maybe(name::OPENAI_RESPONSE_SYSTEM_FINGERPRINT, &reply.system_fingerprint);
+    }
+    if let Some(error) = &call.error {
+        out.set(name::ERROR_TYPE, error.kind.as_str());
+    }
+    out.maybe(name::HTTP_RESPONSE_STATUS_CODE, &reply.status.map(i64::from));
+    out.count(name::HTTP_REQUEST_RESEND_COUNT, call.resend_count.filter(|count| *count > 0));
+    out.maybe(
+        name::ONLOOKER_RESPONSE_LAST_CHUNK_TIME,
+        &reply.last_chunk.map(|last| last.since(call.started).as_secs_f64()),
+    );
+    out.count(name::ONLOOKER_RESPONSE_CHUNKS, reply.chunks);
+    losses(out, &call.losses);
+}
+
+/// A span that is not whole says so.
+fn losses(out: &mut List, losses: &[Loss]) {
+    let Some(first) = losses.first() else { return };
+    out.set(name::ONLOOKER_CAPTURE_COMPLETE, false);
+    out.set(name::ONLOOKER_CAPTURE_LOST_PART, first.part.as_str());
+    out.set(name::ONLOOKER_CAPTURE_LOST_REASON, first.reason.as_str());
+    let bytes = losses.iter().map(|loss| loss.bytes).sum::<u64>();
+    out.count(name::ONLOOKER_CAPTURE_LOST_BYTES, Some(bytes).filter(|bytes| *bytes > 0));
+}
+
+/// `error.type` of a tool call: the exit code, the signal's name, or `tool_error` if only its result says so.
+pub fn tool_error(call: &ToolCall) -> Option<String> {
+    call.exit.and_then(exit_error).or_else(|| call.result_error.then(|| "tool_error".to_owned()))
+}
+
+/// `error.type` of a process: the exit code, or the signal's name.
+pub fn exit_error(exit: Exit) -> Option<String> {
+    match exit.signal {
+        Some(signal) => Some(signal_name(signal)),
+        None if exit.code != 0 => Some(exit.code.to_string()),
+        None => None,
+    }
+}
+
+/// `SIGKILL` for 9; `signal 40` for those without a name (signal(7), x86 and ARM).
+pub fn signal_name(signal: i32) -> String {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
+        "WINCH", "IO", "PWR", "SYS",
+    ];
+    let known = usize::try_from(signal - 1).ok().and_then(|at| NAMES.get(at));
+    known.map_or_else(|| format!("signal {signal}"), |name| format!("SIG{name}"))
+}
+
+fn tool_call(out: &mut List, call: &ToolCall) {
+    out.set(name::GEN_AI_OPERATION_NAME, "execute_tool");
+    out.set(name::GEN_AI_TOOL_NAME, call.name.as_str());
+    out.maybe(name::GEN_AI_TOOL_CALL_ID, &call.id);
+    out.set(name::GEN_AI_TOOL_TYPE, "function");
+    out.maybe(name::GEN_AI_AGENT_NAME, &call.agent_name);
+    out.maybe(name::GEN_AI_CONVERSATION_ID, &call.conversation_id);
+    out.maybe(name::ERROR_TYPE, &tool_error(call));
+    out.set(name::ONLOOKER_TOOL_EVIDENCE, call.evidence.as_str());
+    out.maybe(name::ONLOOKER_TOOL_MATCH, &call.matched.map(|matched| matched.as_str()));
+    out.maybe(name::ONLOOKER_TOOL_PROCESS_PID, &call.process.map(|process| i64::from(process.tgid)));
+    out.maybe(
+        name::ONLOOKER_TOOL_EXIT_CODE,
+        &call.exit.filter(|exit| exit.signal.is_none()).map(|exit| i64::from(exit.code)),
+    );
+    out.set(name::ONLOOKER_TOOL_RESULT_SEEN, call.result_seen);
+}
+
+fn agent_turn(out: &mut List, turn: &AgentTurn) {
+    out.set(name::GEN_AI_OPERATION_NAME, "invoke_agent");
+    out.set(name::GEN_AI_AGENT_NAME, turn.agent_name.as_str());
+    out.maybe(name::GEN_AI_CONVERSATION_ID, &turn.conversation_id);
+    out.maybe(name::ERROR_TYPE, &turn.error);
+    out.maybe(name::ONLOOKER_AGENT_VERSION, &turn.agent_version);
+    out.set(name::ONLOOKER_TURN_NUMBER, i64::from(turn.number));
+    out.set(name::ONLOOKER_TURN_MODEL_CALLS, i64::from(turn.model_calls));
+    out.set(name::ONLOOKER_TURN_TOOL_CALLS, i64::from(turn.tool_calls));
+    out.set(name::ONLOOKER_TURN_END, turn.end.as_str());
+}
+
+fn process_event(out: &mut List, event: &Process, process: &ProcessInfo) {
+    out.set(name::PROCESS_EXECUTABLE_NAME, process.executable_name());
+    out.set(name::PROCESS_PID, i64::from(process.key.tgid));
+    match event.phase {
+        ProcessPhase::Exit(exit) => {
+            // A shell's number for a process that a signal ended; the signal itself is told too.
+            let code = exit.signal.map_or(exit.code, |signal| 128 + signal);
+            out.set(name::PROCESS_EXIT_CODE, i64::from(code));
+            out.maybe(name::ONLOOKER_PROCESS_EXIT_SIGNAL, &exit.signal.map(signal_name));
+            out.maybe(name::ERROR_TYPE, &exit_error(exit));
+        }
+        ProcessPhase::Replaced => out.set(name::ONLOOKER_PROCESS_REPLACED, true),
+        ProcessPhase::Found | ProcessPhase::Fork | ProcessPhase::Exec => {}
+    }
+    if !process.executable.is_empty() {
+        out.set(name::PROCESS_EXECUTABLE_PATH, process.executable.as_str());
+    }
+    out.list(name::PROCESS_COMMAND_ARGS, &process.args);
+    if process.args_truncated {
+        out.set(name::ONLOOKER_PROCESS_ARGS_TRUNCATED, true);
+    }
+    out.maybe(name::PROCESS_PARENT_PID, &process.parent.map(|parent| i64::from(parent.tgid)));
+    out.maybe(name::PROCESS_WORKING_DIRECTORY, &process.cwd);
+    out.set(name::PROCESS_USER_ID, i64::from(process.uid));
+    out.maybe(name::PROCESS_USER_NAME, &process.user);
+    out.maybe(
+        name::GEN_AI_AGENT_NAME,
+        &process.agent.as_ref().filter(|agent| agent.known).map(|agent| agent.name.clone()),
+    );
+}
+
+fn finding(out: &mut List, finding: &Finding) {
+    out.set(name::ONLOOKER_FINDING_MESSAGE, finding.message.as_str());
+    out.0.extend(finding.attributes.iter().cloned());
+}
+
+fn heartbeat(out: &mut List, heartbeat: &Heartbeat) {
+    let probes = |working: bool| -> Vec<String> {
+        let chosen = heartbeat.probes.iter().filter(|(_, error)| error.is_none() == working);
+        chosen
+            .map(|(name, error)| error.as_ref().map_or_else(|| name.clone(), |error| format!("{name}: {error}")))
+            .collect()
+    };
+    out.count(name::ONLOOKER_HEARTBEAT_SEQUENCE, Some(heartbeat.sequence));
+    out.set(name::ONLOOKER_HEARTBEAT_LAST, heartbeat.last);
+    out.list(name::ONLOOKER_HEARTBEAT_WORKING_PROBES, &probes(true));
+    out.list(name::ONLOOKER_HEARTBEAT_FAILED_PROBES, &probes(false));
+    let counts: Vec<String> = heartbeat.counts.iter().map(|(name, count)| format!("{name}={count}")).collect();
+    out.list(name::ONLOOKER_HEARTBEAT_COUNTS, &counts);
 }

@@ -1,1 +1,153 @@
 //! The names that onlooker emits, in one table with profiles.
+//!
+//! `gen_ai.*` follow open-telemetry/semantic-conventions-genai as of 2026-08 (commit fe5608e), the others the core
+//! conventions 1.44.0; names of our own begin with `onlooker.` and are in `pipeline/registry/onlooker.yaml`.
+
+/// Schema URL of scopes whose spans follow the GenAI conventions.
+pub const GEN_AI_SCHEMA_URL: &str = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev";
+/// Schema URL of the other scopes.
+pub const CORE_SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
+/// Which state of the moving GenAI conventions is emitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// As instrumentations and backends read them today.
+    #[default]
+    V2026_08,
+    /// With the renames that are on the conventions' main branch.
+    Next,
+}
+
+impl Profile {
+    /// The name of an attribute in this profile, given its name in the default one.
+    pub fn attribute(self, name: &'static str) -> &'static str {
+        match (self, name) {
+            (Profile::Next, GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS) => "gen_ai.usage.cache_write.input_tokens",
+            _ => name,
+        }
+    }
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $id:ident = $name:literal;)*) => {
+        $(#[doc = concat!("`", $name, "`")] pub const $id: &str = $name;)*
+        /// Every attribute name above.
+        pub const ATTRIBUTES: &[&str] = &[$($name),*];
+    };
+}
+
+names! {
+    ERROR_TYPE = "error.type";
+    GEN_AI_AGENT_NAME = "gen_ai.agent.name";
+    GEN_AI_CONVERSATION_ID = "gen_ai.conversation.id";
+    GEN_AI_EMBEDDINGS_DIMENSION_COUNT = "gen_ai.embeddings.dimension.count";
+    GEN_AI_OPERATION_NAME = "gen_ai.operation.name";
+    GEN_AI_OUTPUT_TYPE = "gen_ai.output.type";
+    GEN_AI_PROVIDER_NAME = "gen_ai.provider.name";
+    GEN_AI_REQUEST_CHOICE_COUNT = "gen_ai.request.choice.count";
+    GEN_AI_REQUEST_ENCODING_FORMATS = "gen_ai.request.encoding_formats";
+    GEN_AI_REQUEST_FREQUENCY_PENALTY = "gen_ai.request.frequency_penalty";
+    GEN_AI_REQUEST_MAX_TOKENS = "gen_ai.request.max_tokens";
+    GEN_AI_REQUEST_MODEL = "gen_ai.request.model";
+    GEN_AI_REQUEST_PRESENCE_PENALTY = "gen_ai.request.presence_penalty";
+    GEN_AI_REQUEST_PREVIOUS_RESPONSE_ID = "gen_ai.request.previous_response.id";
+    GEN_AI_REQUEST_REASONING_LEVEL = "gen_ai.request.reasoning.level";
+    GEN_AI_REQUEST_SEED = "gen_ai.request.seed";
+    GEN_AI_REQUEST_STOP_SEQUENCES = "gen_ai.request.stop_sequences";
+    GEN_AI_REQUEST_STREAM = "gen_ai.request.stream";
+    GEN_AI_REQUEST_TEMPERATURE = "gen_ai.request.temperature";
+    GEN_AI_REQUEST_TOP_K = "gen_ai.request.top_k";
+    GEN_AI_REQUEST_TOP_P = "gen_ai.request.top_p";
+    GEN_AI_RESPONSE_FINISH_REASONS = "gen_ai.response.finish_reasons";
+    GEN_AI_RESPONSE_ID = "gen_ai.response.id";
+    GEN_AI_RESPONSE_MODEL = "gen_ai.response.model";
+    GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk";
+    GEN_AI_TOKEN_TYPE = "gen_ai.token.type";
+    GEN_AI_TOOL_CALL_ID = "gen_ai.tool.call.id";
+    GEN_AI_TOOL_NAME = "gen_ai.tool.name";
+    GEN_AI_TOOL_TYPE = "gen_ai.tool.type";
+    GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS = "gen_ai.usage.cache_creation.input_tokens";
+    GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens";
+    GEN_AI_USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens";
+    GEN_AI_USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens";
+    GEN_AI_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens";
+    HTTP_REQUEST_RESEND_COUNT = "http.request.resend_count";
+    HTTP_RESPONSE_STATUS_CODE = "http.response.status_code";
+    OPENAI_API_TYPE = "openai.api.type";
+    OPENAI_REQUEST_SERVICE_TIER = "openai.request.service_tier";
+    OPENAI_RESPONSE_SERVICE_TIER = "openai.response.service_tier";
+    OPENAI_RESPONSE_SYSTEM_FINGERPRINT = "openai.response.system_fingerprint";
+    PROCESS_COMMAND_ARGS = "process.command_args";
+    PROCESS_CREATION_TIME = "process.creation.time";
+    PROCESS_EXECUTABLE_NAME = "process.executable.name";
+    PROCESS_EXECUTABLE_PATH = "process.executable.path";
+    PROCESS_EXIT_CODE = "process.exit.code";
+    PROCESS_OWNER = "process.owner";
+    PROCESS_PARENT_PID = "process.parent_pid";
+    PROCESS_PID = "process.pid";
+    PROCESS_USER_ID = "process.user.id";
+    PROCESS_USER_NAME = "process.user.name";
+    PROCESS_WORKING_DIRECTORY = "process.working_directory";
+    SERVER_ADDRESS = "server.address";
+    SERVER_PORT = "server.port";
+    SERVICE_INSTANCE_ID = "service.instance.id";
+    SERVICE_NAME = "service.name";
+    CONTAINER_ID = "container.id";
+    HOST_ARCH = "host.arch";
+    HOST_ID = "host.id";
+    HOST_NAME = "host.name";
+    OS_TYPE = "os.type";
+    TELEMETRY_DISTRO_NAME = "telemetry.distro.name";
+    TELEMETRY_DISTRO_VERSION = "telemetry.distro.version";
+    ONLOOKER_AGENT_KNOWN = "onlooker.agent.known";
+    ONLOOKER_AGENT_VERSION = "onlooker.agent.version";
+    ONLOOKER_CAPTURE_COMPLETE = "onlooker.capture.complete";
+    ONLOOKER_CAPTURE_LOST_BYTES = "onlooker.capture.lost.bytes";
+    ONLOOKER_CAPTURE_LOST_PART = "onlooker.capture.lost.part";
+    ONLOOKER_CAPTURE_LOST_REASON = "onlooker.capture.lost.reason";
+    ONLOOKER_FINDING_MESSAGE = "onlooker.finding.message";
+    ONLOOKER_HEARTBEAT_COUNTS = "onlooker.heartbeat.counts";
+    ONLOOKER_HEARTBEAT_FAILED_PROBES = "onlooker.heartbeat.failed_probes";
+    ONLOOKER_HEARTBEAT_LAST = "onlooker.heartbeat.last";
+    ONLOOKER_HEARTBEAT_SEQUENCE = "onlooker.heartbeat.sequence";
+    ONLOOKER_HEARTBEAT_WORKING_PROBES = "onlooker.heartbeat.working_probes";
+    ONLOOKER_PROCESS_ARGS_TRUNCATED = "onlooker.process.args_truncated";
+    ONLOOKER_PROCESS_EXIT_SIGNAL = "onlooker.process.exit.signal";
+    ONLOOKER_PROCESS_REPLACED = "onlooker.process.replaced";
+    ONLOOKER_RESPONSE_LAST_CHUNK_TIME = "onlooker.response.time_to_last_chunk";
+    ONLOOKER_RESPONSE_CHUNKS = "onlooker.response.chunks";
+    ONLOOKER_SIGNATURE_KEY_ID = "onlooker.signature.key_id";
+    ONLOOKER_SIGNATURE_SEQUENCE = "onlooker.signature.sequence";
+    ONLOOKER_TOOL_EVIDENCE = "onlooker.tool.evidence";
+    ONLOOKER_TOOL_EXIT_CODE = "onlooker.tool.exit.code";
+    ONLOOKER_TOOL_MATCH = "onlooker.tool.match";
+    ONLOOKER_TOOL_PROCESS_PID = "onlooker.tool.process.pid";
+    ONLOOKER_TOOL_RESULT_SEEN = "onlooker.tool.result_seen";
+    ONLOOKER_TURN_END = "onlooker.turn.end";
+    ONLOOKER_TURN_MODEL_CALLS = "onlooker.turn.model_calls";
+    ONLOOKER_TURN_NUMBER = "onlooker.turn.number";
+    ONLOOKER_TURN_TOOL_CALLS = "onlooker.turn.tool_calls";
+}
+
+/// Names of events. Findings carry their own (`onlooker.finding.*`).
+pub mod event {
+    /// A turn ended.
+    pub const AGENT_TURN: &str = "onlooker.agent_turn";
+    /// onlooker is alive.
+    pub const HEARTBEAT: &str = "onlooker.heartbeat";
+    /// A model was called.
+    pub const MODEL_CALL: &str = "onlooker.model_call";
+    /// A process executed a program.
+    pub const PROCESS_EXEC: &str = "onlooker.process.exec";
+    /// A process ended.
+    pub const PROCESS_EXIT: &str = "onlooker.process.exit";
+    /// A process forked.
+    pub const PROCESS_FORK: &str = "onlooker.process.fork";
+    /// A process was running when the watch began.
+    pub const PROCESS_FOUND: &str = "onlooker.process.found";
+    /// A tool was run.
+    pub const TOOL_CALL: &str = "onlooker.tool_call";
+    /// Every event name above.
+    pub const ALL: &[&str] =
+        &[AGENT_TURN, HEARTBEAT, MODEL_CALL, PROCESS_EXEC, PROCESS_EXIT, PROCESS_FORK, PROCESS_FOUND, TOOL_CALL];
+}

@@ -112,7 +112,7 @@ pub(super) const PATTERNS: &[Pattern] = &[
     },
     Pattern {
         kind: "UrlPassword",
-        regex: r#"(?i)[a-z0-9+.-]://[^\s"'<>@/:?#]*:(?P<s>[^\s"'<>/?#\[\]]+)@"#,
+        regex: r#"(?i)[a-z0-9+.-]://[^\s"'<>@/:?#]*:(?P<s>[^\s"'<>/?#]+)@"#,
         check: Check::Value,
     },
     Pattern {
@@ -169,6 +169,15 @@ pub(super) const PATTERNS: &[Pattern] = &[
 ];
 
 static OPTION: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("(?i)^--?{SECRET_NAME}$")).ok());
+
+static ASSIGNMENT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("(?i)^(?:--?)?{SECRET_NAME}=")).ok());
+
+/// Where the value begins in an argument that is one assignment to a secret name and nothing else.
+pub(super) fn assigned(arg: &str) -> Option<usize> {
+    let start = ASSIGNMENT.as_ref()?.find(arg)?.end();
+    let value = arg.get(start..)?;
+    (!value.contains(char::is_whitespace) && Check::Assigned.passes(value)).then_some(start)
+}
 
 /// What follows an argument of this tool.
 pub(super) fn after(tool: &str, arg: &str) -> After {

@@ -83,6 +83,7 @@ fn arguments_are_masked_by_their_option() {
     assert_eq!(masked(&["x", "--token", "--verbose"]), "x --token --verbose");
     assert_eq!(masked(&["/usr/bin/curl", "-u", "me:pw"]), "/usr/bin/curl -u me:[REDACTED:Password]");
     assert_eq!(masked(&["id", "-u", "me:pw"]), "id -u me:pw");
+    assert_eq!(masked(&["env", "DB_PASSWORD=a;b)c&d"]), "env DB_PASSWORD=[REDACTED:SecretValue]");
     assert_eq!(
         masked(&["curl", "-H", "Authorization: Bearer abc", "https://h/?key=k"]),
         "curl -H Authorization: [REDACTED:Authorization] https://h/?key=[REDACTED:QueryKey]"
@@ -182,7 +183,8 @@ proptest! {
     fn any_text_is_survived(plain in ".{0,200}") {
         let once = text(&plain).into_owned();
         prop_assert_eq!(text(&once).into_owned(), once);
-        let _ = args(plain.split(' ').map(str::to_owned).collect());
+        let once = args(plain.split(' ').map(str::to_owned).collect());
+        prop_assert_eq!(args(once.clone()), once);
     }
 
     #[test]
