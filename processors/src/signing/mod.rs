@@ -122,7 +122,7 @@ impl Signing {
 
 impl Processor for Signing {
     fn process(&mut self, mut observation: Observation, out: &mut Vec<Observation>) {
-        if let Some(record) = record(&observation) {
+        if let Some(record) = pipeline::record::record(&observation) {
             observation.envelope = Some(Arc::new(self.sign(&observation, &record)));
         }
         out.push(observation);
@@ -159,17 +159,4 @@ fn warn_if_readable(file: &std::path::Path) {
     if mode & 0o004 != 0 {
         tracing::warn!(file = %file.display(), "Everybody on this host can read the signing key, and so can forge records. Do: chmod 600.");
     }
-}
-
-// Until pipeline::record::record is there.
-fn record(observation: &Observation) -> Option<Record> {
-    let (name, attributes) = match &observation.kind {
-        Kind::Process(_) => (
-            "onlooker.process.exec",
-            vec![("process.executable.path", Value::from(observation.process.executable.as_str()))],
-        ),
-        Kind::Finding(finding) => (finding.name, finding.attributes.clone()),
-        _ => return None,
-    };
-    Some(Record { name, time: observation.time, severity: Severity::Info, attributes })
 }
