@@ -6,7 +6,7 @@ use pipeline::{
     ConnectionKey, Processor, Timestamp,
     observation::{
         Api, Body, Exchange, Headers, Kind, Loss, LossReason, Mark, ModelCall, Operation, Part, Request, RequestedTool,
-        Response, Role, ToolResult,
+        Response, Role,
     },
 };
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use super::*;
 
 mod hostile;
 mod streams;
+mod threads;
 
 /// Start of every request; the response starts 10 ms later, and each event of a stream 1 ms after the one before it.
 const START: u64 = 1_000_000_000;
@@ -411,91 +412,6 @@ fn headers_are_read() {
     assert_eq!((parent.span_id.to_string().as_str(), parent.parent_span_id), ("00f067aa0ba902b7", None));
     assert_eq!(got.resend_count, Some(2));
     assert_eq!(got.conversation_id.as_deref(), Some("0f0e0d0c-0b0a-4909-8807-060504030201"));
-}
-
-fn threads(host: &str, target: &str, body: Value) -> Thread {
-    call(&exchange(host, target, &body)).thread
-}
-
-#[test]
-fn digests_see_through_notation() {
-    let chat = |messages: Value| {
-        threads("api.openai.com", "/v1/chat/completions", json!({"model": "m", "messages": messages}))
-    };
-    let plain = chat(json!([{"role": "system", "content": "s"}, {"role": "user", "content": "ab"}]));
-    let parts = chat(json!([
-        {"role": "system", "content": [{"type": "text", "text": "s"}]},
-        {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b", "cache_control": {"type": "ephemeral"}}], "role": "user"}]));
-    assert_eq!(plain, parts);
-    assert_ne!(plain.messages, chat(json!([{"role": "user", "content": "abc"}])).messages);
-    assert_ne!(plain.messages, chat(json!([{"role": "assistant", "content": "ab"}])).messages);
-
-    let message = |messages: Value| {
-        threads(
-            "api.anthropic.com",
-            "/v1/messages",
-            json!({"model": "m", "system": [{"type": "text", "text": "s"}], "messages": messages}),
-        )
-    };
-    let plain = message(json!([{"role": "user", "content": "ab"}]));
-    let marked = message(
-        json!([{"role": "user", "content": [{"type": "text", "text": "ab", "cache_control": {"type": "ephemeral"}}]}]),
-    );
-    assert_eq!(plain, marked);
-    let thought = message(
-        json!([{"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}, {"type": "tool_use", "id": "t"}]}]),
-    );
-    let silent = message(json!([{"role": "assistant", "content": [{"type": "tool_use", "id": "t"}]}]));
-    assert_eq!(thought.messages, silent.messages);
-
-    let response = |input: Value| threads("api.openai.com", "/v1/responses", json!({"model": "m", "input": input}));
-    assert_eq!(
-        response(json!("ab")),
-        response(json!([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "ab"}]}]))
-    );
-}
-
-#[test]
-fn a_turn_opens_with_the_users_own_words() {
-    let chat = |messages: Value| {
-        threads("api.openai.com", "/v1/chat/completions", json!({"model": "m", "messages": messages}))
-    };
-    let result = |id: &str, is_error| ToolResult { id: id.into(), is_error };
-    let after = chat(json!([
-        {"role": "user", "content": "u"},
-        {"role": "assistant", "tool_calls": [{"id": "a"}]}, {"role": "tool", "tool_call_id": "a", "content": "1"},
-        {"role": "assistant", "content": null, "tool_calls": [{"id": "b"}, {"id": "c"}]},
-        {"role": "tool", "tool_call_id": "b", "content": "2"}, {"role": "tool", "tool_call_id": "c", "content": "3"}]));
-    assert_eq!((after.from_user, after.messages.len()), (false, 6));
-    assert_eq!(after.tool_results, [result("b", false), result("c", false)]);
-    let next = chat(json!([{"role": "assistant", "content": "x"}, {"role": "user", "content": "u"}]));
-    assert!(next.from_user && next.tool_results.is_empty());
-
-    let message = |content: Value| {
-        threads(
-            "api.anthropic.com",
-            "/v1/messages",
-            json!({"model": "m", "messages": [
-            {"role": "assistant", "content": [{"type": "tool_use", "id": "t"}]}, {"role": "user", "content": content}]}),
-        )
-    };
-    let results = message(json!([{"type": "tool_result", "tool_use_id": "t", "is_error": true, "content": "no"}]));
-    assert_eq!((results.from_user, results.tool_results.as_slice()), (false, &[result("t", true)][..]));
-    let both = message(json!([{"type": "tool_result", "tool_use_id": "t"}, {"type": "text", "text": "and"}]));
-    assert!(!both.from_user && both.tool_results.len() == 1);
-    assert!(message(json!("and")).from_user);
-
-    let response = |input: Value| {
-        threads("api.openai.com", "/v1/responses", json!({"model": "m", "previous_response_id": "r", "input": input}))
-    };
-    let outputs = response(json!([{"type": "function_call_output", "call_id": "x", "output": "1"}]));
-    assert_eq!((outputs.from_user, outputs.tool_results.as_slice()), (false, &[result("x", false)][..]));
-    let whole = response(json!([
-        {"role": "user", "content": "u"},
-        {"type": "function_call", "call_id": "a", "name": "f"}, {"type": "function_call_output", "call_id": "a"},
-        {"type": "reasoning"},
-        {"type": "custom_tool_call", "call_id": "b", "name": "f"}, {"type": "custom_tool_call_output", "call_id": "b"}]));
-    assert_eq!((whole.from_user, whole.tool_results.as_slice()), (false, &[result("b", false)][..]));
 }
 
 #[test]
