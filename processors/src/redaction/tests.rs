@@ -189,6 +189,28 @@ fn no_text_of_any_kind_leaves_with_a_secret() {
     assert!(count > 40, "{count}");
 }
 
+/// What leaves signed is what was masked, for every kind that has a record.
+#[test]
+fn signed_records_hold_no_secret() {
+    let (out, _) = run(&Config::default(), leaking());
+    let key = pipeline::config::values::Secret::new("0123456789abcdef0123456789abcdef");
+    let config = crate::signing::Config { key: Some(key), ..Default::default() };
+    let mut signing = crate::signing::Signing::new(&config, &context()).unwrap();
+    let mut signed = Vec::new();
+    for observation in out {
+        signing.process(observation, &mut signed);
+    }
+    signing.finish(Timestamp(9), &mut signed);
+    let lines: Vec<_> = signed.iter().filter_map(|one| one.envelope.as_ref().map(|e| e.json.as_str())).collect();
+    assert_eq!(lines.len(), 7);
+    assert!(lines.iter().all(|line| !line.contains("CANARY")), "{lines:#?}");
+    let mut keys = crate::signing::verify::Keys::default();
+    keys.add(None, crate::signing::Key::new(b"0123456789abcdef0123456789abcdef").unwrap());
+    let text = lines.join("\n");
+    let report = crate::signing::verify::verify([("f".to_owned(), text.as_bytes())], &keys, &Default::default());
+    assert!(report.unwrap().is_ok());
+}
+
 #[test]
 fn masking_twice_changes_nothing_and_counts_nothing() {
     let config = patterns(&[("Word", r"[A-Za-z]{3,}")]);
