@@ -216,4 +216,13 @@ mod tests {
         assert!(problems.contains("agents: rules"), "{problems}");
         assert!(problems.contains("receivers::ebpf::rings::payload"), "{problems}");
     }
+
+    #[test]
+    fn the_readme_has_a_row_for_each_key() {
+        let error = serde_json::from_str::<Config>(r#"{"?": 1}"#).unwrap_err().to_string();
+        let keys: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        let readme = include_str!("README.md");
+        let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        assert_eq!(rows.collect::<Vec<_>>(), keys);
+    }
 }

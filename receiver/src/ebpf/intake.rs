@@ -104,8 +104,13 @@ impl Delivery for Intake {
 
 impl Intake {
     fn attach(&self, event: &Event, look: impl FnOnce(&mut Discovery<Shared>) -> bool) {
-        if self.tls && look(&mut self.targets.lock()) {
+        if !self.tls {
+            return;
+        }
+        let mut targets = self.targets.lock();
+        if look(&mut targets) {
             let micros = now().saturating_sub(event.time) / 1000;
+            targets.delayed(micros);
             tracing::debug!(pid = event.process.tgid, micros, "attached to a file that a process brought");
         }
     }

@@ -77,9 +77,19 @@ impl Shared {
 
 impl Attach for Shared {
     fn attach(&mut self, path: &Path, functions: &Functions) -> Result<(), String> {
+        let Functions { read, write, read_ex, write_ex, free } = *functions;
+        // Each function takes a millisecond or two. The request of a process that just starts comes first.
+        let parts = [
+            Functions { write, write_ex, ..Functions::default() },
+            Functions { read, read_ex, free, ..Functions::default() },
+        ];
         let mut loaded = self.lock();
-        let links = loaded.probes.attach_tls(path, functions).map_err(|error| error.to_string())?;
-        loaded.links.push(links);
+        let mut links = Vec::new();
+        for part in parts.into_iter().filter(|part| *part != Functions::default()) {
+            // Half of them would lie: an error here detaches what was attached.
+            links.push(loaded.probes.attach_tls(path, &part).map_err(|error| error.to_string())?);
+        }
+        loaded.links.append(&mut links);
         Ok(())
     }
 }

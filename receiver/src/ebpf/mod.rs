@@ -25,7 +25,8 @@ use crate::{
     probes::Reader,
     record::{Frame, Header, Recorder},
     targets::{
-        discovery::{self, Discovery},
+        discovery::{self, Attach, Attached, Discovery},
+        openssl::Functions,
         procfs::{Proc, Users},
     },
 };
@@ -145,7 +146,7 @@ fn plain(error: Error) -> ComponentError {
 }
 
 /// Attaches to what is there before anything is watched.
-fn attach_at_start(discovery: &mut Discovery<Shared>, command: Option<&[String]>) {
+fn attach_at_start<A: Attach>(discovery: &mut Discovery<A>, command: Option<&[String]>) {
     for library in discovery::system_libraries() {
         discovery.path(&library);
     }
@@ -159,6 +160,19 @@ fn attach_at_start(discovery: &mut Discovery<Shared>, command: Option<&[String]>
         }
         None => discovery.scan(std::process::id()),
     }
+}
+
+/// The files with TLS functions that a service would attach to now; nothing is attached. For `doctor`.
+pub fn survey() -> Vec<Attached> {
+    struct Nothing;
+    impl Attach for Nothing {
+        fn attach(&mut self, _: &Path, _: &Functions) -> Result<(), String> {
+            Ok(())
+        }
+    }
+    let mut discovery = Discovery::new(Proc::new("/proc"), Nothing);
+    attach_at_start(&mut discovery, None);
+    discovery.table().to_vec()
 }
 
 /// The processes that run already: all of them, or one.

@@ -140,6 +140,9 @@ impl Session {
         counts.push(("tls.files".to_owned(), working.clone().count() as u64));
         counts.push(("tls.files.silent".to_owned(), working.filter(|file| file.bytes == 0).count() as u64));
         counts.push(("tls.bytes".to_owned(), attached.iter().map(|file| file.bytes).sum()));
+        if let Some(slowest) = attached.iter().filter_map(|file| file.delay).max() {
+            counts.push(("tls.attach.slowest_us".to_owned(), slowest));
+        }
         for file in attached.iter().filter(|file| file.error.is_some()) {
             probes.push((format!("tls {}", file.path), file.error.clone()));
         }

@@ -49,6 +49,9 @@ pub struct Attached {
     pub error: Option<String>,
     /// Bytes of plaintext seen in processes that have it; 0: attached but silent.
     pub bytes: u64,
+    /// Microseconds from the process's `exec` or `mmap` to the end of the attachment; none for one that was attached
+    /// at start.
+    pub delay: Option<u64>,
 }
 
 /// What is known of a file.
@@ -172,6 +175,13 @@ impl<A: Attach> Discovery<A> {
         }
     }
 
+    /// How long the latest attachment took from the event that led to it, in microseconds.
+    pub fn delayed(&mut self, micros: u64) {
+        if let Some(entry) = self.table.last_mut() {
+            entry.delay = Some(micros);
+        }
+    }
+
     /// All files with TLS functions that were found.
     pub fn table(&self) -> &[Attached] {
         &self.table
@@ -217,7 +227,7 @@ impl<A: Attach> Discovery<A> {
             Some(error) => tracing::warn!(file = name, %error, "cannot attach to a TLS library"),
         }
         let path = name.to_owned();
-        self.table.push(Attached { path, file: key, functions: functions.names(), error, bytes: 0 });
+        self.table.push(Attached { path, file: key, functions: functions.names(), error, bytes: 0, delay: None });
         Some(self.table.len() - 1)
     }
 }
