@@ -77,7 +77,7 @@ pub fn sha256(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// ANCESTORS' vector B, also a check of the construction against another implementation.
+    /// A vector of another implementation of the same construction.
     #[test]
     fn a_known_signature_is_given() {
         let key = Key::new(&(0..32).collect::<Vec<u8>>()).unwrap();
