@@ -1,12 +1,15 @@
 //! `correlation`: ties model calls, tools and processes together. Sets the `context` of every observation and adds
 //! `ToolCall`, `AgentTurn` and `Finding` observations.
 //!
-//! `turns` has the rules for model calls, `tree` those for processes, `command` tells whether a process runs a
-//! tool's command. All is driven by the times of the events, so a replay gives the same.
+//! `turns` has the rules for model calls, `tree` those for processes, `linking` and `held` those for what runs a tool;
+//! `command` tells whether a process runs a tool's command. All is driven by the times of the events, so a replay gives the same.
 
 mod command;
 pub mod config;
+mod held;
 mod ids;
+mod linking;
+mod session;
 mod state;
 #[cfg(test)]
 mod tests;

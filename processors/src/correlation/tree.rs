@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::{
     Correlation, ids,
-    state::{Held, Linked, Place, Proc, ToolRef},
+    linking::Verdict,
+    state::{Place, Proc, ToolRef},
 };
-use crate::identity::agents;
 
 /// Most ancestors that are remembered.
 const LINEAGE: usize = 64;
@@ -18,18 +18,6 @@ const LINEAGE: usize = 64;
 const PROCESSES: usize = 65_536;
 /// Most programs that are remembered for a call that is seen late.
 const RECENT: usize = 512;
-/// Most observations that wait for decisions.
-const HELD: usize = 8_192;
-
-/// What calls say of a new process.
-enum Verdict {
-    /// Nothing.
-    None,
-    /// It fits several calls, or one that has its process already.
-    Ambiguous,
-    /// It runs this call.
-    Runs(ToolRef, Match),
-}
 
 impl Correlation {
     /// Remembers a process.
@@ -99,7 +87,7 @@ impl Correlation {
     }
 
     /// All known ancestors, nearest first.
-    fn ancestors(&self, key: ProcessKey) -> Vec<ProcessKey> {
+    pub(super) fn ancestors(&self, key: ProcessKey) -> Vec<ProcessKey> {
         let mut all: Vec<ProcessKey> = Vec::new();
         let mut next = Some(key);
         while let Some(proc) = next.and_then(|key| self.processes.get(&key))
@@ -195,52 +183,6 @@ impl Correlation {
         out.push(observation);
     }
 
-    /// Looks for processes of a turn's new calls among those that started since the last piece of the answer: agents
-    /// begin to work before the answer's end is seen.
-    pub(super) fn adopt(&mut self, id: u64, out: &mut Vec<Observation>) {
-        let Some(turn) = self.turns.get(&id) else { return };
-        let since = turn.last.asked;
-        if !turn.tools.values().any(|tool| tool.asked == since && !tool.commands.is_empty()) {
-            return;
-        }
-        let late: Vec<_> = self.recent.iter().filter(|info| info.started >= since).cloned().collect();
-        for info in late {
-            let Some(proc) = self.processes.get(&info.key) else { continue };
-            let inherited = proc.origin.and_then(|origin| origin.tool);
-            let Some((own, count)) = proc.own.filter(|(own, _)| own.tool == inherited) else { continue };
-            let exit = proc.exit;
-            let ancestors = self.below(self.ancestors(info.key), inherited);
-            let Verdict::Runs(tool, matched) = self.verdict(&info, &ancestors) else { continue };
-            if tool.turn != id {
-                continue;
-            }
-            let Some(context) = self.link(tool, &info, matched, out) else { continue };
-            if let Some(linked) =
-                self.turns.get_mut(&id).and_then(|turn| turn.tools.get_mut(&tool.ordinal)?.process.as_mut())
-            {
-                linked.exit = exit;
-            }
-            // What it and its children tell from now on stands under the call.
-            let moved = SpanContext {
-                trace_id: context.trace_id,
-                span_id: own.context.span_id,
-                parent_span_id: Some(context.span_id),
-            };
-            let old = own.context.trace_id;
-            if let Some(proc) = self.processes.get_mut(&info.key) {
-                proc.own = Some((Place { context: moved, in_turn: true, tool: Some(tool), ..own }, count));
-            }
-            for proc in self.processes.values_mut().filter(|proc| proc.lineage.contains(&info.key)) {
-                let (origin, own) = (proc.origin.as_mut(), proc.own.as_mut().map(|(place, _)| place));
-                for place in [origin, own].into_iter().flatten() {
-                    if place.context.trace_id == old && place.tool == inherited {
-                        (place.context.trace_id, place.in_turn, place.tool) = (context.trace_id, true, Some(tool));
-                    }
-                }
-            }
-        }
-    }
-
     /// Where a new program stands, or the call for which it must wait.
     fn decide(
         &mut self,
@@ -318,142 +260,17 @@ impl Correlation {
     }
 
     /// The ancestors below the agent that made a call.
-    fn below(&self, mut ancestors: Vec<ProcessKey>, tool: Option<ToolRef>) -> Vec<ProcessKey> {
+    pub(super) fn below(&self, mut ancestors: Vec<ProcessKey>, tool: Option<ToolRef>) -> Vec<ProcessKey> {
         let end = tool.and_then(|tool| ancestors.iter().position(|key| *key == tool.agent));
         ancestors.truncate(end.unwrap_or(ancestors.len()));
         ancestors
     }
 
     /// The agent that started a process: the owner of the program that it was forked from, or a fork of that one.
-    fn agent_between(&self, ancestors: &[ProcessKey], owner: ProcessKey) -> Option<ProcessKey> {
+    pub(super) fn agent_between(&self, ancestors: &[ProcessKey], owner: ProcessKey) -> Option<ProcessKey> {
         let end = ancestors.iter().position(|key| *key == owner).map_or(0, |at| at + 1);
         let between = ancestors.get(..end)?;
         between.iter().copied().find(|key| self.processes.get(key).is_some_and(|proc| !proc.turns.is_empty()))
-    }
-
-    /// Which open call of its ancestors a process runs, by the call's id or by its command.
-    fn verdict(&mut self, info: &ProcessInfo, ancestors: &[ProcessKey]) -> Verdict {
-        let call_id = info.markers.get("CODEX_TOOL_CALL_ID");
-        for agent in ancestors {
-            let Some(proc) = self.processes.get(agent) else { continue };
-            let mut by_id = None;
-            let mut best = None;
-            let mut fitting: Vec<ToolRef> = Vec::new();
-            for turn in &proc.turns {
-                let tools = self.turns.get(turn).into_iter().flat_map(|turn| &turn.tools);
-                for (ordinal, tool) in tools.filter(|(_, tool)| tool.asked <= info.started) {
-                    let place = ToolRef { turn: *turn, ordinal: *ordinal, agent: *agent };
-                    if call_id.is_some() && tool.id.as_ref() == call_id {
-                        by_id = Some((place, tool.process.is_some()));
-                    }
-                    match tool.commands.fit(info) {
-                        Some(fit) if best.is_none_or(|best| fit > best) => {
-                            best = Some(fit);
-                            fitting = vec![place];
-                        }
-                        Some(fit) if best == Some(fit) => fitting.push(place),
-                        _ => {}
-                    }
-                }
-            }
-            match (by_id, fitting.as_slice()) {
-                (Some((tool, false)), _) => return Verdict::Runs(tool, Match::CallId),
-                (Some((_, true)), _) => return Verdict::Ambiguous,
-                (None, []) => {}
-                (None, [tool]) => {
-                    let free = self.tool(*tool).is_some_and(|tool| tool.process.is_none() && !tool.ambiguous);
-                    return if free { Verdict::Runs(*tool, Match::Command) } else { Verdict::Ambiguous };
-                }
-                (None, _) => {
-                    for tool in fitting {
-                        self.with_tool(tool, |tool| tool.ambiguous = true);
-                    }
-                    return Verdict::Ambiguous;
-                }
-            }
-        }
-        Verdict::None
-    }
-
-    /// The call for which this process is a candidate because no other is open.
-    fn sole(&self, info: &ProcessInfo, ancestors: &[ProcessKey], origin: Option<Place>) -> Option<ToolRef> {
-        let proc = self.processes.get(&info.key).filter(|proc| !proc.barred && proc.own.is_none())?;
-        let agent = self.agent_between(ancestors, proc.origin.or(origin)?.owner)?;
-        let mut open = self.processes.get(&agent)?.turns.iter().flat_map(|turn| {
-            let tools = self.turns.get(turn).into_iter().flat_map(|turn| &turn.tools);
-            tools.map(|(ordinal, tool)| (ToolRef { turn: *turn, ordinal: *ordinal, agent }, tool))
-        });
-        let mut running = open.by_ref().filter(|(_, tool)| !tool.commands.is_empty());
-        let (place, tool) = running.next()?;
-        let fits = tool.process.is_none() && !tool.ambiguous && tool.asked <= info.started;
-        (fits && running.next().is_none() && tool.commands.may_run(info)).then_some(place)
-    }
-
-    /// Ties a process to a call. `None` if the call is closed or has one already.
-    fn link(
-        &mut self,
-        place: ToolRef,
-        info: &ProcessInfo,
-        matched: Match,
-        out: &mut Vec<Observation>,
-    ) -> Option<SpanContext> {
-        let turn = self.turns.get_mut(&place.turn)?;
-        let tool = turn.tools.get_mut(&place.ordinal).filter(|tool| tool.process.is_none())?;
-        tool.process = Some(Linked { key: info.key, started: info.started, matched, exit: None });
-        let context = tool.context;
-        if matched != Match::Sole
-            && let Some(root) = self.held.iter().find(|(_, held)| held.tool == place).map(|(root, _)| *root)
-        {
-            self.release(root, None, out);
-        }
-        Some(context)
-    }
-
-    /// Keeps an observation until it is known whether the agent had already gone on when it happened.
-    fn hold(&mut self, observation: Observation, tool: ToolRef, out: &mut Vec<Observation>) {
-        let root = observation.process.key;
-        self.members.insert(root, root);
-        let held = Held { tool, executed: observation.time, observations: vec![observation] };
-        self.held.insert(root, held);
-        self.held_count += 1;
-        self.bound_held(out);
-    }
-
-    /// Keeps an observation of a process that is held. Gives it back if it is not.
-    pub(super) fn keep(&mut self, observation: Observation, out: &mut Vec<Observation>) -> Option<Observation> {
-        if self.members.is_empty() {
-            return Some(observation);
-        }
-        let key = observation.process.key;
-        let parent = observation.process.parent.and_then(|parent| self.members.get(&parent).copied());
-        let Some(root) = self.members.get(&key).copied().or(parent) else { return Some(observation) };
-        let Some(held) = self.held.get_mut(&root) else { return Some(observation) };
-        self.members.insert(key, root);
-        held.observations.push(observation);
-        self.held_count += 1;
-        self.bound_held(out);
-        None
-    }
-
-    fn bound_held(&mut self, out: &mut Vec<Observation>) {
-        while self.held_count > HELD
-            && let Some(root) = self.held.keys().next().copied()
-        {
-            self.evicted_held.add(1);
-            self.release(root, None, out);
-        }
-    }
-
-    /// Decides on a held process and lets its observations go on.
-    pub(super) fn release(&mut self, root: ProcessKey, tool: Option<ToolRef>, out: &mut Vec<Observation>) {
-        let Some(held) = self.held.remove(&root) else { return };
-        self.members.retain(|_, of| *of != root);
-        self.held_count = self.held_count.saturating_sub(held.observations.len());
-        self.verdicts.insert(root, tool);
-        for observation in held.observations {
-            self.take(observation, out);
-        }
-        self.verdicts.remove(&root);
     }
 
     /// Notes for open calls of the agents above that a process started which none of them claims.
@@ -469,38 +286,6 @@ impl Correlation {
                 tools.for_each(|tool| tool.stirred = true);
             }
         }
-    }
-
-    /// Children are told the session of the agent above them.
-    fn learn_session(&mut self, info: &ProcessInfo) {
-        if info.markers.is_empty() {
-            return;
-        }
-        for above in self.ancestors(info.key) {
-            let Some(proc) = self.processes.get(&above) else { continue };
-            let Some(agent) = proc.info.agent.as_ref().filter(|agent| agent.known) else { continue };
-            let variable = agents::by_name(&agent.name).and_then(|row| row.session);
-            let told = variable.and_then(|variable| info.markers.get(variable));
-            let own = variable.and_then(|variable| proc.info.markers.get(variable));
-            // What the agent itself inherited is not its own.
-            if let Some(told) = told.filter(|told| !told.is_empty() && Some(*told) != own)
-                && let Some(proc) = self.processes.get_mut(&above)
-            {
-                proc.session = Some(told.clone());
-            }
-            return;
-        }
-    }
-
-    /// The session in an agent's own environment, unless an agent of the same kind above it put it there.
-    pub(super) fn own_session(&self, info: &ProcessInfo) -> Option<String> {
-        let agent = info.agent.as_ref().filter(|agent| agent.known)?;
-        let value = info.markers.get(agents::by_name(&agent.name)?.session?).filter(|value| !value.is_empty())?;
-        let inherited = self.ancestors(info.key).iter().any(|above| {
-            let above = self.processes.get(above).and_then(|proc| proc.info.agent.as_ref());
-            above.is_some_and(|above| above.known && above.name == agent.name)
-        });
-        (!inherited).then(|| value.clone())
     }
 
     fn exited(

@@ -3,4 +3,5 @@
 mod processes;
 mod simulation;
 mod turns;
+mod wire;
 mod world;

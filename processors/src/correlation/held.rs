@@ -1,0 +1,60 @@
+//! Processes that may be a call's: they wait, with all that descends from them, until the agent has gone on.
+
+use pipeline::{Observation, ProcessKey};
+
+use super::{
+    Correlation,
+    state::{Held, ToolRef},
+};
+
+/// Most observations that wait for decisions.
+const HELD: usize = 8_192;
+
+impl Correlation {
+    /// Keeps an observation until it is known whether the agent had already gone on when it happened.
+    pub(super) fn hold(&mut self, observation: Observation, tool: ToolRef, out: &mut Vec<Observation>) {
+        let root = observation.process.key;
+        self.members.insert(root, root);
+        let held = Held { tool, executed: observation.time, observations: vec![observation] };
+        self.held.insert(root, held);
+        self.held_count += 1;
+        self.bound_held(out);
+    }
+
+    /// Keeps an observation of a process that is held. Gives it back if it is not.
+    pub(super) fn keep(&mut self, observation: Observation, out: &mut Vec<Observation>) -> Option<Observation> {
+        if self.members.is_empty() {
+            return Some(observation);
+        }
+        let key = observation.process.key;
+        let parent = observation.process.parent.and_then(|parent| self.members.get(&parent).copied());
+        let Some(root) = self.members.get(&key).copied().or(parent) else { return Some(observation) };
+        let Some(held) = self.held.get_mut(&root) else { return Some(observation) };
+        self.members.insert(key, root);
+        held.observations.push(observation);
+        self.held_count += 1;
+        self.bound_held(out);
+        None
+    }
+
+    fn bound_held(&mut self, out: &mut Vec<Observation>) {
+        while self.held_count > HELD
+            && let Some(root) = self.held.keys().next().copied()
+        {
+            self.evicted_held.add(1);
+            self.release(root, None, out);
+        }
+    }
+
+    /// Decides on a held process and lets its observations go on.
+    pub(super) fn release(&mut self, root: ProcessKey, tool: Option<ToolRef>, out: &mut Vec<Observation>) {
+        let Some(held) = self.held.remove(&root) else { return };
+        self.members.retain(|_, of| *of != root);
+        self.held_count = self.held_count.saturating_sub(held.observations.len());
+        self.verdicts.insert(root, tool);
+        for observation in held.observations {
+            self.take(observation, out);
+        }
+        self.verdicts.remove(&root);
+    }
+}
