@@ -14,6 +14,8 @@ const COMMANDS: usize = 16;
 const LENGTH: usize = 256 << 10;
 /// What a cut command must at least have in common.
 const CUT: usize = 64;
+/// A shorter text that is no command by its name proves nothing.
+const OTHER: usize = 4;
 /// A shorter command inside a longer script proves nothing.
 const CONTAINED: usize = 8;
 
@@ -22,11 +24,17 @@ const CONTAINED: usize = 8;
 pub struct Commands {
     /// The commands as text, each also in its masked form (arguments of processes are masked when they are decoded).
     texts: Vec<String>,
+    /// Other texts of the arguments: only proof if a process runs exactly this.
+    others: Vec<String>,
     /// The commands as argument lists.
     lists: Vec<Vec<String>>,
     /// True if a field says that it is a command, not just code or a script.
     pub explicit: bool,
 }
+
+/// Fields that hold a command.
+const EXPLICIT: &[&str] =
+    &["command", "cmd", "commands", "cmdline", "command_line", "shell_command", "bash_command", "terminal_command"];
 
 /// How well a process fits; greater is better, then the longer command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,10 +80,13 @@ impl Commands {
                 }
                 let arguments = fields.get("args").or_else(|| fields.get("arguments")).and_then(strings);
                 for (key, value) in fields {
-                    let explicit = matches!(key.as_str(), "command" | "cmd" | "commands" | "shell_command");
-                    if !explicit && !matches!(key.as_str(), "script" | "code") {
-                        if value.is_object() || value.is_array() {
-                            self.collect(value, depth);
+                    let explicit = EXPLICIT.contains(&key.as_str());
+                    let alone = !fields.contains_key("command") && matches!(key.as_str(), "args" | "argv");
+                    if !explicit && !alone && !matches!(key.as_str(), "script" | "code") {
+                        match value {
+                            Value::Object(_) | Value::Array(_) => self.collect(value, depth),
+                            Value::String(text) => self.other(text),
+                            _ => {}
                         }
                         continue;
                     }
@@ -116,6 +127,13 @@ impl Commands {
         }
     }
 
+    fn other(&mut self, text: &str) {
+        let text = text.trim();
+        if text.len() >= OTHER && text.contains(char::is_whitespace) && self.others.len() < COMMANDS {
+            self.others.push(text.to_owned());
+        }
+    }
+
     fn list(&mut self, list: Vec<String>) {
         if list.is_empty() || self.texts.len() + self.lists.len() >= COMMANDS {
             return;
@@ -137,7 +155,9 @@ impl Commands {
     pub fn fit(&self, info: &ProcessInfo) -> Option<Fit> {
         let texts = self.texts.iter().filter_map(|text| fit_text(text, info));
         let lists = self.lists.iter().filter_map(|list| fit_list(list, info));
-        texts.chain(lists).max()
+        let exact = |fit: &Fit| matches!(fit, Fit::Equal(_) | Fit::Wrapped(_));
+        let others = self.others.iter().filter_map(|text| fit_text(text, info)).filter(exact);
+        texts.chain(lists).chain(others).max()
     }
 
     /// True if this process may run the command although its arguments do not show it: a shell or an interpreter
@@ -330,6 +350,8 @@ mod tests {
         assert_eq!(fit(quoted, &["echo", "a b"]), Some(Fit::Equal(10)));
         assert_eq!(fit(r#"{"command":"git","args":["status"]}"#, &["git", "status"]), Some(Fit::Equal(10)));
         assert_eq!(fit(r#"{"input":{"script":"make all"}}"#, &["sh", "-c", "make all"]), Some(Fit::Equal(8)));
+        assert_eq!(fit(r#"{"argv":["make","all"]}"#, &["make", "all"]), Some(Fit::Equal(8)));
+        assert_eq!(fit(r#"{"what":"make all"}"#, &["sh", "-c", "make all"]), Some(Fit::Equal(8)));
         assert!(fit(r#"{"code":"print(1)"}"#, &["python3", "-c", "print(1)"]).is_some());
     }
 
@@ -342,6 +364,7 @@ mod tests {
             (r#"{"command":"git status"}"#, vec!["sh", "-c", "git status --porcelain"]),
             (r#"{"command":"git","args":["status"]}"#, vec!["git", "log"]),
             (r#"{"path":"/x"}"#, vec!["cat", "/x"]),
+            (r#"{"text":"make all"}"#, vec!["sh", "-c", "cd /x; make all"]),
             (r#"{"command":"view","path":"/x"}"#, vec!["view"]),
             (r#"{"command":"ls -la"#, vec!["ls", "-la"]),
             ("{}", vec!["ls"]),

@@ -104,7 +104,7 @@ impl Correlation {
     pub(super) fn adopt(&mut self, id: u64, out: &mut Vec<Observation>) {
         let Some(turn) = self.turns.get(&id) else { return };
         let since = turn.last.asked;
-        if !turn.tools.values().any(|tool| tool.asked == since && !tool.commands.is_empty()) {
+        if !turn.tools.values().any(|tool| tool.asked == since) {
             return;
         }
         let late: Vec<_> = self.recent.iter().filter(|info| info.started >= since).cloned().collect();

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use pipeline::{
     Kind, Observation, ProcessKey, SpanContext, Timestamp,
     observation::{
-        AgentTurn, Evidence, Finding, LossReason, ModelCall, Part, ProcessInfo, Severity, ToolCall, ToolResult, TurnEnd,
+        AgentTurn, Evidence, Finding, LossReason, ModelCall, Part, ProcessInfo, ProcessPhase, Severity, ToolCall,
+        ToolResult, TurnEnd,
     },
 };
 
@@ -13,7 +14,7 @@ use super::{
     Correlation,
     command::{Commands, starts_agent},
     ids,
-    state::{LastCall, Tool, ToolRef, Turn},
+    state::{Held, LastCall, Tool, ToolRef, Turn},
 };
 
 /// Most open turns of all agents.
@@ -395,10 +396,18 @@ impl Correlation {
         if now < self.deadline {
             return;
         }
+        let ended = |held: &Held| {
+            held.observations.iter().any(|o| {
+                held.observations.first().is_some_and(|first| first.process.key == o.process.key)
+                    && matches!(&o.kind, Kind::Process(p) if matches!(p.phase, ProcessPhase::Exit(_)))
+            })
+        };
+        let waiting: BTreeSet<u64> =
+            self.held.values().filter(|held| !ended(held)).map(|held| held.tool.turn).collect();
         let running = |turn: &Turn| turn.tools.values().any(|tool| tool.process.is_some_and(|p| p.exit.is_none()));
         let mut idle = Vec::new();
         for (id, turn) in self.turns.iter_mut().filter(|(_, turn)| turn.deadline <= now) {
-            if running(turn) {
+            if running(turn) || waiting.contains(id) {
                 turn.deadline = now.plus(self.config.turn_idle_timeout.0);
             } else {
                 idle.push((*id, turn.ended));
