@@ -1,5 +1,7 @@
 //! Header fields: which carry credentials, and which are kept as they are.
 
+use pipeline::observation::Headers;
+
 /// Parts of names that say that the value is a credential.
 const WORDS: &[&str] = &[
     "token",
@@ -42,6 +44,37 @@ pub fn is_sensitive_header(name: &str) -> bool {
     WORDS.iter().any(|word| name.contains(word))
         || name.ends_with("key")
         || name.split(['-', '_']).any(|part| matches!(part, "key" | "keys"))
+}
+
+/// What stands for a credential.
+const REDACTED: &str = "<redacted>";
+
+/// Fields whose values are addresses, which may hold secrets in their queries.
+const ADDRESSES: &[&str] = &["location", "content-location", "referer", "link", "refresh"];
+
+/// The fields of a head: names in lower case, credentials taken out.
+pub(super) fn headers(fields: &[httparse::Header<'_>]) -> Headers {
+    let field = |field: &httparse::Header<'_>| {
+        let name = field.name.to_ascii_lowercase();
+        if is_sensitive_header(&name) {
+            return (name, REDACTED.to_owned());
+        }
+        let value = String::from_utf8_lossy(field.value);
+        let value = value.trim();
+        let value = if ADDRESSES.contains(&name.as_str()) {
+            pipeline::mask::target(value).into_owned()
+        } else {
+            value.to_owned()
+        };
+        (name, value)
+    };
+    Headers(fields.iter().filter(|field| !field.name.is_empty()).map(field).collect())
+}
+
+/// Bytes that the fields hold.
+pub(super) fn size(headers: &Headers) -> u64 {
+    let entry = size_of::<(String, String)>();
+    headers.0.iter().map(|(name, value)| (name.len() + value.len() + entry) as u64).sum()
 }
 
 #[cfg(test)]
