@@ -1,1 +1,29 @@
-//! stub
+//! onlooker's exporters: OTLP over gRPC and HTTP, files, the terminal.
+
+pub mod encode;
+pub mod error;
+pub mod file;
+
+pub mod stdout;
+mod writer;
+
+pub use error::Error;
+
+use pipeline::{Exporter, Factory, Signal};
+
+const SIGNALS: &[Signal] = &[Signal::Traces, Signal::Logs];
+
+/// Every exporter of this crate.
+pub fn factories() -> Vec<Factory<dyn Exporter>> {
+    vec![
+        Factory::new("file", "writes OTLP/JSON or CloudEvents lines to a file", SIGNALS, file::build),
+        Factory::new("stdout", "prints a tree, OTLP/JSON or CloudEvents lines", SIGNALS, stdout::build),
+    ]
+}
+
+/// Stops a writer without holding up the other exporters.
+async fn stop(writer: Option<std::sync::Arc<writer::Writer>>) -> Result<(), pipeline::ComponentError> {
+    let Some(writer) = writer else { return Ok(()) };
+    let stopped = tokio::task::spawn_blocking(move || writer.stop()).await;
+    stopped.unwrap_or_else(|error| Err(pipeline::ComponentError::new(error.to_string())))
+}

@@ -1,0 +1,258 @@
+//! Observation → OTLP: the only place that knows both.
+//!
+//! A resource is an observed process; onlooker itself is the instrumentation scope. GenAI spans and others are in two
+//! scopes, because a scope has one schema URL.
+
+pub mod json;
+pub mod lines;
+mod resource;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use opentelemetry_proto::tonic::{
+    collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
+    common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
+    trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode},
+};
+use pipeline::{
+    Kind, Observation,
+    observation::{ProcessInfo, ProcessPhase, Severity},
+    record::{self, Value},
+    semconv,
+};
+
+/// One export request of a signal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Spans.
+    Traces(ExportTraceServiceRequest),
+    /// Log records.
+    Logs(ExportLogsServiceRequest),
+}
+
+/// Spans of observations; `None` if there are none. The count is that of the spans.
+pub fn traces<'a>(
+    observations: impl IntoIterator<Item = &'a Observation>,
+) -> Option<(ExportTraceServiceRequest, usize)> {
+    let mut groups = Groups::default();
+    for observation in observations {
+        if let Some(span) = span(observation) {
+            groups.add(observation, matches!(observation.kind, Kind::Process(_)), span);
+        }
+    }
+    let count = groups.count;
+    let resource_spans = groups.into_resources(|resource, scopes| ResourceSpans {
+        resource: Some(resource),
+        scope_spans: scopes
+            .into_iter()
+            .map(|(core, spans)| ScopeSpans { scope: Some(scope()), spans, schema_url: schema_url(core).into() })
+            .collect(),
+        schema_url: semconv::CORE_SCHEMA_URL.into(),
+    });
+    (count > 0).then_some((ExportTraceServiceRequest { resource_spans }, count))
+}
+
+/// Log records of observations; `None` if there are none. Without a signature only events become records; with one,
+/// everything that was signed does, with the envelope as its body.
+pub fn logs<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> Option<(ExportLogsServiceRequest, usize)> {
+    let mut groups = Groups::default();
+    for observation in observations {
+        if let Some(record) = log_record(observation) {
+            groups.add(observation, true, record);
+        }
+    }
+    let count = groups.count;
+    let resource_logs = groups.into_resources(|resource, scopes| ResourceLogs {
+        resource: Some(resource),
+        scope_logs: scopes
+            .into_iter()
+            .map(|(core, log_records)| ScopeLogs {
+                scope: Some(scope()),
+                log_records,
+                schema_url: schema_url(core).into(),
+            })
+            .collect(),
+        schema_url: semconv::CORE_SCHEMA_URL.into(),
+    });
+    (count > 0).then_some((ExportLogsServiceRequest { resource_logs }, count))
+}
+
+/// Items by process and scope, in the order in which they were first met.
+struct Groups<T> {
+    index: BTreeMap<(u32, u64, u32), usize>,
+    groups: Vec<(Arc<ProcessInfo>, BTreeMap<bool, Vec<T>>)>,
+    count: usize,
+}
+
+impl<T> Default for Groups<T> {
+    fn default() -> Self {
+        Self { index: BTreeMap::new(), groups: Vec::new(), count: 0 }
+    }
+}
+
+impl<T> Groups<T> {
+    fn add(&mut self, observation: &Observation, core: bool, item: T) {
+        let process = &observation.process;
+        let at = *self.index.entry((process.key.tgid, process.key.start, process.exec_count)).or_insert_with(|| {
+            self.groups.push((Arc::clone(process), BTreeMap::new()));
+            self.groups.len() - 1
+        });
+        if let Some((_, scopes)) = self.groups.get_mut(at) {
+            scopes.entry(core).or_default().push(item);
+            self.count += 1;
+        }
+    }
+
+    fn into_resources<R>(
+        self,
+        make: impl Fn(opentelemetry_proto::tonic::resource::v1::Resource, BTreeMap<bool, Vec<T>>) -> R,
+    ) -> Vec<R> {
+        self.groups.into_iter().map(|(process, scopes)| make(resource::resource(&process), scopes)).collect()
+    }
+}
+
+fn scope() -> InstrumentationScope {
+    InstrumentationScope { name: "onlooker".into(), version: env!("CARGO_PKG_VERSION").into(), ..Default::default() }
+}
+
+fn schema_url(core: bool) -> &'static str {
+    if core { semconv::CORE_SCHEMA_URL } else { semconv::GEN_AI_SCHEMA_URL }
+}
+
+/// An attribute.
+pub fn key_value(name: &str, value: &Value) -> KeyValue {
+    KeyValue { key: name.into(), value: Some(any(value)), ..Default::default() }
+}
+
+fn any(value: &Value) -> AnyValue {
+    use any_value::Value as Any;
+    let text = |text: &String| AnyValue { value: Some(Any::StringValue(text.clone())) };
+    AnyValue {
+        value: Some(match value {
+            Value::Str(text) => Any::StringValue(text.clone()),
+            Value::Int(number) => Any::IntValue(*number),
+            Value::Double(number) => Any::DoubleValue(*number),
+            Value::Bool(truth) => Any::BoolValue(*truth),
+            Value::Strings(texts) => Any::ArrayValue(ArrayValue { values: texts.iter().map(text).collect() }),
+        }),
+    }
+}
+
+fn attributes(observation: &Observation) -> Vec<KeyValue> {
+    record::attributes(observation).iter().map(|(name, value)| key_value(name, value)).collect()
+}
+
+/// The name of an observation's span; `None` if it has none.
+pub fn span_name(observation: &Observation) -> Option<String> {
+    let named = |operation: &str, name: Option<&str>| {
+        name.map_or_else(|| operation.to_owned(), |name| format!("{operation} {name}"))
+    };
+    Some(match &observation.kind {
+        Kind::ModelCall(call) => named(call.operation.as_str(), call.parameters.model.as_deref()),
+        Kind::ToolCall(call) => named("execute_tool", Some(&call.name)),
+        Kind::AgentTurn(turn) => named("invoke_agent", Some(&turn.agent_name)),
+        // A process that executed nothing has its parent's program and no span of its own.
+        Kind::Process(process) if observation.process.exec_count > 0 || observation.process.parent.is_none() => {
+            match process.phase {
+                ProcessPhase::Exit(_) | ProcessPhase::Replaced => observation.process.executable_name().to_owned(),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    })
+}
+
+/// Start of an observation's span; its end is the observation's own end.
+pub fn span_times(observation: &Observation) -> (u64, u64) {
+    let (start, end) = match &observation.kind {
+        Kind::ModelCall(call) => (call.started, call.ended),
+        Kind::ToolCall(call) => (call.started, call.ended),
+        Kind::AgentTurn(turn) => (turn.started, turn.ended),
+        Kind::Process(_) => (observation.process.executed, observation.time),
+        _ => (observation.time, observation.time),
+    };
+    (start.nanos(), end.nanos().max(start.nanos()))
+}
+
+/// Why an observation's span failed; `None` if it did not.
+pub fn failure(observation: &Observation) -> Option<String> {
+    match &observation.kind {
+        Kind::ModelCall(call) => call.error.as_ref().map(|error| error.message.clone().unwrap_or_default()),
+        Kind::ToolCall(call) => record::tool_error(call).map(|error| match (call.exit, call.result_error) {
+            (Some(exit), _) if exit.signal.is_some() => format!("the tool's process was killed by {error}"),
+            (Some(exit), _) if exit.code != 0 => format!("the tool's process exited with code {error}"),
+            _ => "the tool's result says that it failed".into(),
+        }),
+        Kind::AgentTurn(turn) => turn.error.as_ref().map(|_| "the last model call failed".into()),
+        Kind::Process(process) => match process.phase {
+            ProcessPhase::Exit(exit) => record::exit_error(exit).map(|error| match exit.signal {
+                Some(_) => format!("killed by {error}"),
+                None => format!("exit code {error}"),
+            }),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn span(observation: &Observation) -> Option<Span> {
+    let name = span_name(observation)?;
+    let context = observation.context?;
+    let (start_time_unix_nano, end_time_unix_nano) = span_times(observation);
+    let kind = if matches!(observation.kind, Kind::ModelCall(_)) { SpanKind::Client } else { SpanKind::Internal };
+    // UNSET on success: OK is for applications to set (semantic conventions, recording errors).
+    let status = failure(observation).map(|message| Status { message, code: StatusCode::Error.into() });
+    Some(Span {
+        trace_id: context.trace_id.0.to_vec(),
+        span_id: context.span_id.0.to_vec(),
+        parent_span_id: context.parent_span_id.map(|id| id.0.to_vec()).unwrap_or_default(),
+        // W3C trace flags: sampled.
+        flags: 1,
+        name,
+        kind: kind.into(),
+        start_time_unix_nano,
+        end_time_unix_nano,
+        attributes: attributes(observation),
+        status,
+        ..Default::default()
+    })
+}
+
+fn log_record(observation: &Observation) -> Option<LogRecord> {
+    let is_event = match &observation.kind {
+        Kind::Process(process) => process.phase == ProcessPhase::Exec,
+        Kind::Finding(_) | Kind::Heartbeat(_) => true,
+        _ => false,
+    };
+    if !is_event && observation.envelope.is_none() {
+        return None;
+    }
+    let record = record::record(observation)?;
+    let mut attributes: Vec<KeyValue> = record.attributes.iter().map(|(name, value)| key_value(name, value)).collect();
+    let mut body = None;
+    if let Some(envelope) = &observation.envelope {
+        let sequence = i64::try_from(envelope.sequence).unwrap_or(i64::MAX);
+        attributes.push(key_value(semconv::ONLOOKER_SIGNATURE_KEY_ID, &envelope.key_id.as_str().into()));
+        attributes.push(key_value(semconv::ONLOOKER_SIGNATURE_SEQUENCE, &sequence.into()));
+        body = Some(AnyValue { value: Some(any_value::Value::StringValue(envelope.json.clone())) });
+    }
+    let context = observation.context;
+    Some(LogRecord {
+        time_unix_nano: record.time.nanos(),
+        observed_time_unix_nano: record.time.nanos(),
+        // opentelemetry-proto, logs.proto, SeverityNumber.
+        severity_number: match record.severity {
+            Severity::Info => 9,
+            Severity::Warn => 13,
+            Severity::Error => 17,
+        },
+        body,
+        attributes,
+        trace_id: context.map(|context| context.trace_id.0.to_vec()).unwrap_or_default(),
+        span_id: context.map(|context| context.span_id.0.to_vec()).unwrap_or_default(),
+        flags: u32::from(context.is_some()),
+        event_name: record.name.into(),
+        ..Default::default()
+    })
+}

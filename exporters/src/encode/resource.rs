@@ -1,0 +1,57 @@
+//! The resource of an observed process.
+
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use pipeline::{ids, observation::ProcessInfo, record::Value, semconv as name};
+
+/// Identity first: `service.name`, the instance, the process; then what describes it.
+pub fn resource(process: &ProcessInfo) -> Resource {
+    let mut attributes = Vec::new();
+    let mut set = |name: &'static str, value: Value| attributes.push(super::key_value(name, &value));
+    let host = &process.host;
+    if process.key.tgid == 0 {
+        // onlooker's own events (heartbeat, losses).
+        set(name::SERVICE_NAME, "onlooker".into());
+    } else {
+        set(name::SERVICE_NAME, process.service_name.as_deref().unwrap_or_else(|| process.executable_name()).into());
+        set(name::SERVICE_INSTANCE_ID, instance(process).into());
+        set(name::PROCESS_PID, i64::from(process.key.tgid).into());
+        set(name::PROCESS_CREATION_TIME, process.started.rfc3339().into());
+        set(name::PROCESS_EXECUTABLE_NAME, process.executable_name().into());
+        if !process.executable.is_empty() {
+            set(name::PROCESS_EXECUTABLE_PATH, process.executable.as_str().into());
+        }
+        if let Some(user) = &process.user {
+            set(name::PROCESS_OWNER, user.as_str().into());
+        }
+        if let Some(agent) = &process.agent {
+            set(name::ONLOOKER_AGENT_KNOWN, agent.known.into());
+        }
+        if let Some(container) = &process.container_id {
+            set(name::CONTAINER_ID, container.as_str().into());
+        }
+    }
+    for (name, value) in
+        [(name::HOST_NAME, Some(&host.name)), (name::HOST_ID, host.id.as_ref()), (name::HOST_ARCH, Some(&host.arch))]
+    {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            set(name, value.as_str().into());
+        }
+    }
+    set(name::OS_TYPE, "linux".into());
+    set(name::TELEMETRY_DISTRO_NAME, "onlooker".into());
+    set(name::TELEMETRY_DISTRO_VERSION, env!("CARGO_PKG_VERSION").into());
+    Resource { attributes, ..Default::default() }
+}
+
+/// The same for all observations of a process, also in a replay: a UUID-shaped digest of boot, pid and start.
+fn instance(process: &ProcessInfo) -> String {
+    let parts: [&[u8]; 4] = [
+        b"service.instance",
+        process.host.boot_id.as_bytes(),
+        &process.key.tgid.to_be_bytes(),
+        &process.key.start.to_be_bytes(),
+    ];
+    let hex = ids::TraceId::derive(&parts).to_string();
+    // RFC 9562, version 8: custom.
+    format!("{}-{}-8{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+}

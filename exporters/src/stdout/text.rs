@@ -1,0 +1,164 @@
+//! The line of an observation in the tree. Text from observed processes is foreign: control characters are escaped, so
+//! that no process can write to the operator's terminal through us.
+
+use std::time::Duration;
+
+use pipeline::{
+    Kind, Observation,
+    observation::{Evidence, Exit, Match, ModelCall, ProcessInfo, ProcessPhase, ToolCall, TurnEnd},
+    record,
+};
+
+use crate::encode;
+
+/// Arguments are shortened to this many characters.
+const ARGS: usize = 100;
+
+/// A line: its head (what it is), what follows, and whether it failed.
+pub struct Line {
+    /// What it is, as `chat gpt-4o`.
+    pub head: String,
+    /// Details.
+    pub rest: String,
+    /// Failures stand out.
+    pub failed: bool,
+}
+
+/// The line of an observation with a span.
+pub fn line(observation: &Observation) -> Option<Line> {
+    let name = encode::span_name(observation)?;
+    let (start, end) = encode::span_times(observation);
+    let time = duration(Duration::from_nanos(end - start));
+    let (head, rest) = match &observation.kind {
+        Kind::ModelCall(call) => (name, format!("{time}  {}", model_call(call))),
+        Kind::ToolCall(call) => (name, format!("{time}  {}", tool_call(call))),
+        Kind::AgentTurn(turn) => {
+            let mut rest =
+                format!("{time}  {}, {}", plural(turn.model_calls, "model call"), plural(turn.tool_calls, "tool call"));
+            if turn.end != TurnEnd::Answered {
+                rest.push_str(&format!("  ended: {}", turn.end.as_str()));
+            }
+            (name, rest)
+        }
+        Kind::Process(process) => {
+            let ended = match process.phase {
+                ProcessPhase::Exit(exit) => self::exit(exit),
+                _ => "went on as another program".into(),
+            };
+            (command(&observation.process), format!("[{}]  {ended}  {time}", observation.process.key.tgid))
+        }
+        _ => return None,
+    };
+    Some(Line { head: escape(&head), rest: escape(&rest), failed: encode::failure(observation).is_some() })
+}
+
+fn model_call(call: &ModelCall) -> String {
+    let mut parts = Vec::new();
+    let with = |count: u64, more: Option<u64>, word: &str| match more.filter(|more| *more > 0) {
+        Some(more) => format!("{count} ({more} {word})"),
+        None => count.to_string(),
+    };
+    let mut tokens = Vec::new();
+    if let Some(input) = call.usage.input {
+        tokens.push(format!("in {}", with(input, call.usage.cache_read, "cached")));
+    }
+    if let Some(output) = call.usage.output {
+        tokens.push(format!("out {}", with(output, call.usage.reasoning, "reasoning")));
+    }
+    if !tokens.is_empty() {
+        parts.push(tokens.join(" "));
+    }
+    if !call.reply.finish_reasons.is_empty() {
+        parts.push(call.reply.finish_reasons.join(", "));
+    }
+    if let Some(model) = call.reply.model.as_ref().filter(|model| Some(*model) != call.parameters.model.as_ref()) {
+        parts.push(format!("by {model}"));
+    }
+    if let Some(first) = call.reply.time_to_first_chunk {
+        parts.push(format!("first chunk {}", duration(first)));
+    }
+    if let Some(error) = &call.error {
+        parts.push(format!(
+            "ERROR {}{}",
+            error.kind,
+            error.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default()
+        ));
+    }
+    if let Some(loss) = call.losses.first() {
+        parts.push(format!("INCOMPLETE: {} {}", loss.part.as_str(), loss.reason.as_str()));
+    }
+    parts.join("  ")
+}
+
+fn tool_call(call: &ToolCall) -> String {
+    let mut parts = Vec::new();
+    match (call.evidence, call.process) {
+        (Evidence::Process, Some(process)) => parts.push(format!("process {}", process.tgid)),
+        _ => parts.push("no process seen".into()),
+    }
+    parts.extend(call.exit.map(exit));
+    parts.extend(call.matched.map(|matched| {
+        match matched {
+            Match::CallId => "matched by call id",
+            Match::Command => "matched by command",
+            Match::Sole => "the only open call",
+        }
+        .to_owned()
+    }));
+    if call.result_error {
+        parts.push("result: error".into());
+    }
+    parts.join("  ")
+}
+
+fn exit(exit: Exit) -> String {
+    match exit.signal {
+        Some(signal) => format!("killed by {}", record::signal_name(signal)),
+        None => format!("exit {}", exit.code),
+    }
+}
+
+/// The command line, quoted where a shell would need it.
+fn command(process: &ProcessInfo) -> String {
+    let quote = |arg: &String| {
+        let plain = !arg.is_empty() && arg.chars().all(|c| c.is_alphanumeric() || "-_./=:,@%+".contains(c));
+        if plain { arg.clone() } else { format!("'{}'", arg.replace('\'', "'\\''")) }
+    };
+    let text = if process.args.is_empty() {
+        process.executable_name().to_owned()
+    } else {
+        process.args.iter().map(quote).collect::<Vec<_>>().join(" ")
+    };
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.chars().count() <= ARGS && !process.args_truncated {
+        return text;
+    }
+    text.chars().take(ARGS - 1).chain(['…']).collect()
+}
+
+fn plural(count: u32, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    match seconds {
+        s if s < 0.001 => format!("{:.0}µs", s * 1e6),
+        s if s < 1.0 => format!("{:.0}ms", s * 1e3),
+        s if s < 100.0 => format!("{s:.2}s"),
+        s => format!("{:.0}m{:02.0}s", (s / 60.0).floor(), s % 60.0),
+    }
+}
+
+/// Escapes control characters, and those that change the direction of text (Unicode Bidi_Control).
+pub fn escape(text: &str) -> String {
+    let foreign = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .flat_map(|c| {
+            if foreign(c) { c.escape_default().collect::<String>() } else { c.to_string() }.chars().collect::<Vec<_>>()
+        })
+        .collect()
+}
