@@ -19,10 +19,21 @@ impl Random {
 
 /// One thing to do; steps of one actor stay in order.
 enum Step {
-    Spawn { pid: u32, parent: u32, args: Vec<String>, runs: Option<&'static str> },
+    Spawn { pid: u32, parent: u32, args: Vec<String>, runs: Option<Runs> },
     Exec { pid: u32, args: Vec<String> },
     Exit(u32),
 }
+
+/// What a process really runs.
+#[derive(Clone)]
+struct Runs {
+    agent: u32,
+    command: String,
+    /// True if its arguments do not tell.
+    hidden: bool,
+}
+
+type Truth = BTreeMap<u32, Runs>;
 
 struct Agent {
     pid: u32,
@@ -40,6 +51,7 @@ const IDS: &[&str] = &["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9
 struct Outcome {
     wrong: usize,
     right: usize,
+    hidden: usize,
     expected: usize,
 }
 
@@ -48,7 +60,7 @@ fn run(seed: u64) -> Outcome {
     let mut world = World::new();
     world.found(1, 0, &["init"]);
     let mut next_pid = 100;
-    let mut truth: BTreeMap<(u32, &'static str), u32> = BTreeMap::new();
+    let mut truth = Truth::new();
     let mut agents: Vec<Agent> = Vec::new();
     for pid in 10..(11 + random.below(3) as u32) {
         world.spawn(pid, 1, &["agent"]);
@@ -64,19 +76,20 @@ fn run(seed: u64) -> Outcome {
             pending: false,
         });
     }
+    let mut commands: Vec<String> = Vec::new();
     let mut strangers: Vec<Vec<Step>> = Vec::new();
     for _ in 0..400 {
         let at = random.below(agents.len() as u64) as usize;
-        // A stranger that runs what some tool may run.
+        // A stranger that runs what a tool was just asked to run.
         if random.below(12) == 0 {
             next_pid += 1;
-            let script = format!("work {} --now", random.below(6));
+            let script = commands.last().cloned().unwrap_or_default();
             let args = vec!["sh".into(), "-c".into(), script];
             strangers.push(vec![Step::Exit(next_pid), Step::Spawn { pid: next_pid, parent: 1, args, runs: None }]);
         }
         if random.below(4) == 0 && !strangers.is_empty() {
             let lane = random.below(strangers.len() as u64) as usize;
-            step(&mut world, 1, &mut strangers, lane, &mut truth);
+            step(&mut world, &mut strangers, lane, &mut truth);
             continue;
         }
         let agent = &mut agents[at];
@@ -93,8 +106,7 @@ fn run(seed: u64) -> Outcome {
         }
         if random.below(3) != 0 && !agent.lanes.is_empty() {
             let lane = random.below(agent.lanes.len() as u64) as usize;
-            let pid = agent.pid;
-            step(&mut world, pid, &mut agent.lanes, lane, &mut truth);
+            step(&mut world, &mut agent.lanes, lane, &mut truth);
             continue;
         }
         match agent.request {
@@ -127,14 +139,18 @@ fn run(seed: u64) -> Outcome {
                 agent.messages.extend([random.below(u64::MAX >> 34), random.below(u64::MAX >> 34)]);
                 agent.pending = !asked.is_empty();
                 agent.open = asked.iter().map(|(id, _)| *id).collect();
-                for (id, command) in asked {
-                    agent.lanes.push(tool(&mut random, &mut next_pid, agent.pid, id, &command));
+                for (_, command) in asked {
+                    commands.push(command.clone());
+                    // Some are done by the agent itself.
+                    if random.below(6) != 0 {
+                        agent.lanes.push(tool(&mut random, &mut next_pid, agent.pid, &command));
+                    }
                 }
             }
         }
     }
     world.finish();
-    judge(&world, &truth, &agents)
+    judge(&world, &truth)
 }
 
 /// True if no tool of this agent has still to start.
@@ -143,7 +159,7 @@ fn tools_ran(agent: &Agent) -> bool {
 }
 
 /// The steps of a tool, last first.
-fn tool(random: &mut Random, next_pid: &mut u32, agent: u32, id: &'static str, command: &str) -> Vec<Step> {
+fn tool(random: &mut Random, next_pid: &mut u32, agent: u32, command: &str) -> Vec<Step> {
     *next_pid += 2;
     let (pid, child) = (*next_pid - 1, *next_pid);
     let script = match random.below(4) {
@@ -152,8 +168,11 @@ fn tool(random: &mut Random, next_pid: &mut u32, agent: u32, id: &'static str, c
         2 => format!("cd /w && {command}; echo $?"),
         _ => format!("{{ {command}\n}} 2>&1"),
     };
-    let args = vec!["/bin/bash".to_owned(), "-c".to_owned(), script];
-    let mut steps = vec![Step::Spawn { pid, parent: agent, args, runs: Some(id) }];
+    let hidden = random.below(8) == 0;
+    let args =
+        if hidden { vec!["bash".into(), "/tmp/t.sh".into()] } else { vec!["/bin/bash".into(), "-c".into(), script] };
+    let runs = Some(Runs { agent, command: command.to_owned(), hidden });
+    let mut steps = vec![Step::Spawn { pid, parent: agent, args, runs }];
     if random.below(2) == 0 {
         let args = vec!["work".to_owned(), "--now".to_owned()];
         steps.push(Step::Spawn { pid: child, parent: pid, args, runs: None });
@@ -169,58 +188,49 @@ fn tool(random: &mut Random, next_pid: &mut u32, agent: u32, id: &'static str, c
     steps
 }
 
-fn step(
-    world: &mut World,
-    agent: u32,
-    lanes: &mut Vec<Vec<Step>>,
-    lane: usize,
-    truth: &mut BTreeMap<(u32, &'static str), u32>,
-) {
-    let done = {
-        let steps = &mut lanes[lane];
-        match steps.pop() {
-            Some(Step::Spawn { pid, parent, args, runs }) => {
-                world.spawn(pid, parent, &args.iter().map(String::as_str).collect::<Vec<_>>());
-                if let Some(id) = runs {
-                    // Ids come again in later turns: the process tells which one is meant.
-                    truth.insert((agent, id), pid);
-                    truth.insert((pid, "runs"), agent);
-                }
-            }
-            Some(Step::Exec { pid, args }) => world.exec(pid, &args.iter().map(String::as_str).collect::<Vec<_>>()),
-            Some(Step::Exit(pid)) => world.exit(pid, 0),
-            None => {}
+fn step(world: &mut World, lanes: &mut Vec<Vec<Step>>, lane: usize, truth: &mut Truth) {
+    let Some(steps) = lanes.get_mut(lane) else { return };
+    match steps.pop() {
+        Some(Step::Spawn { pid, parent, args, runs }) => {
+            truth.extend(runs.map(|runs| (pid, runs)));
+            world.spawn(pid, parent, &args.iter().map(String::as_str).collect::<Vec<_>>());
         }
-        steps.is_empty()
-    };
-    if done {
+        Some(Step::Exec { pid, args }) => world.exec(pid, &args.iter().map(String::as_str).collect::<Vec<_>>()),
+        Some(Step::Exit(pid)) => world.exit(pid, 0),
+        None => {}
+    }
+    if steps.is_empty() {
         lanes.remove(lane);
     }
 }
 
-fn judge(world: &World, truth: &BTreeMap<(u32, &'static str), u32>, agents: &[Agent]) -> Outcome {
-    let mut outcome = Outcome { wrong: 0, right: 0, expected: 0 };
-    let runs = |pid: u32| truth.get(&(pid, "runs")).copied();
+fn judge(world: &World, truth: &Truth) -> Outcome {
+    let mut outcome = Outcome { wrong: 0, right: 0, hidden: 0, expected: 0 };
+    let mut agents = BTreeMap::new();
+    for o in &world.out {
+        if let (Kind::ToolCall(_), Some(context)) = (&o.kind, o.context) {
+            agents.insert(context.span_id, o.process.key.tgid);
+        }
+    }
     for (tool, context) in world.tools() {
         let Some(process) = tool.process else { continue };
-        // The command names its call: the process is right if its arguments carry this call's number.
-        let number = tool.arguments.split_whitespace().nth(1).unwrap_or_default().to_owned();
-        let info = world.out.iter().find(|o| {
-            o.process.key == process
-                && o.process.args.iter().any(|arg| arg.contains(&format!("work {number} ")))
-                && matches!(&o.kind, Kind::Process(p) if p.phase == ProcessPhase::Exec)
-        });
-        let good = info.is_some_and(|o| o.context.and_then(|c| c.parent_span_id) == Some(context.span_id));
-        let below = runs(process.tgid).is_some_and(|agent| agents.iter().any(|a| a.pid == agent));
-        if good && below { outcome.right += 1 } else { outcome.wrong += 1 }
+        let arguments = |runs: &Runs| serde_json::json!({ "command": runs.command }).to_string() == tool.arguments;
+        let runs = truth.get(&process.tgid);
+        let above = world.contexts(process.tgid, "Exec").first().and_then(|context| context.parent_span_id);
+        let good = runs.is_some_and(|runs| arguments(runs) && agents.get(&context.span_id) == Some(&runs.agent));
+        match runs {
+            Some(runs) if good && above == Some(context.span_id) && runs.hidden => outcome.hidden += 1,
+            Some(_) if good && above == Some(context.span_id) => outcome.right += 1,
+            _ => outcome.wrong += 1,
+        }
     }
-    outcome.expected = truth.keys().filter(|(_, what)| *what == "runs").count();
+    outcome.expected = truth.values().filter(|runs| !runs.hidden).count();
     // Housekeeping and strangers hang under no tool.
-    let tool_spans: Vec<_> = world.tools().iter().map(|(_, context)| context.span_id).collect();
     for o in &world.out {
         let above = o.context.and_then(|context| context.parent_span_id);
         let exec = matches!(&o.kind, Kind::Process(p) if p.phase == ProcessPhase::Exec);
-        if exec && runs(o.process.key.tgid).is_none() && above.is_some_and(|above| tool_spans.contains(&above)) {
+        let stray = exec && !truth.contains_key(&o.process.key.tgid);
+        if stray && above.is_some_and(|above| agents.contains_key(&above)) {
             outcome.wrong += 1;
         }
     }
@@ -229,14 +239,16 @@ fn judge(world: &World, truth: &BTreeMap<(u32, &'static str), u32>, agents: &[Ag
 
 #[test]
 fn no_interleaving_gives_a_wrong_link() {
-    let mut total = Outcome { wrong: 0, right: 0, expected: 0 };
+    let mut total = Outcome { wrong: 0, right: 0, hidden: 0, expected: 0 };
     for seed in 0..1_500 {
         let outcome = run(seed);
         assert_eq!(outcome.wrong, 0, "seed {seed}");
         total.right += outcome.right;
+        total.hidden += outcome.hidden;
         total.expected += outcome.expected;
     }
     assert!(total.expected > 3_000, "{} calls are too few to tell", total.expected);
+    assert!(total.hidden > 50, "{} sole children are too few to tell", total.hidden);
     assert!(total.right * 100 >= total.expected * 95, "{} of {} found", total.right, total.expected);
 }
 
