@@ -214,7 +214,8 @@ fn judge(world: &World, truth: &Truth) -> Outcome {
     }
     for (tool, context) in world.tools() {
         let Some(process) = tool.process else { continue };
-        let arguments = |runs: &Runs| serde_json::json!({ "command": runs.command }).to_string() == tool.arguments;
+        let asked: serde_json::Value = serde_json::from_str(&tool.arguments).unwrap_or_default();
+        let arguments = |runs: &Runs| asked["command"] == runs.command;
         let runs = truth.get(&process.tgid);
         let above = world.contexts(process.tgid, "Exec").first().and_then(|context| context.parent_span_id);
         let good = runs.is_some_and(|runs| arguments(runs) && agents.get(&context.span_id) == Some(&runs.agent));
