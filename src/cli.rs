@@ -134,6 +134,12 @@ pub struct VerifyArgs {
     /// Fail also when a chain has no closing record (its end may be cut off)
     #[arg(long)]
     pub require_closed: bool,
+    /// Accept files that hold only part of a chain (its first record is not the chain's first)
+    #[arg(long)]
+    pub allow_partial: bool,
+    /// Accept lines that are not signed (they prove nothing)
+    #[arg(long)]
+    pub allow_unsigned: bool,
     /// Files of CloudEvents lines or OTLP/JSON lines, in order
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
