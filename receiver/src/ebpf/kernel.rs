@@ -64,6 +64,15 @@ impl Shared {
         }
     }
 
+    /// Detaches from everything, in the background: the kernel waits for a grace period at each function, a tenth of a
+    /// second, and nothing that was seen depends on it. The end of the program does the same.
+    pub fn release(self) {
+        let spawned = std::thread::Builder::new().name("onlooker-detach".into()).spawn(move || drop(self));
+        if let Err(error) = spawned {
+            tracing::debug!(%error, "detached in the foreground");
+        }
+    }
+
     /// Per probe: its name, and why it does not work, if it does not.
     pub fn status(&self) -> Vec<(String, Option<String>)> {
         self.lock().probes.status().iter().map(|probe| (probe.name.clone(), probe.error.clone())).collect()

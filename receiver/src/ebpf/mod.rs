@@ -56,6 +56,7 @@ pub struct Ebpf {
 /// What there is between start and stop.
 struct Running {
     reader: Reader,
+    kernel: Shared,
     queue: Arc<Queue>,
     assembly: std::thread::JoinHandle<Result<(), Error>>,
 }
@@ -119,19 +120,22 @@ impl Receiver for Ebpf {
             plain(error)
         })?;
         tracing::info!(tls_files = attached, millis = begun.elapsed().as_millis() as u64, "probes are attached");
-        self.running = Some(Running { reader, queue, assembly });
+        self.running = Some(Running { reader, kernel, queue, assembly });
         Ok(())
     }
 
     fn stop(&mut self) -> BoxFuture<'_, Result<(), ComponentError>> {
         let running = self.running.take();
         Box::pin(async move {
-            let Some(Running { mut reader, queue, assembly }) = running else { return Ok(()) };
+            let Some(Running { mut reader, kernel, queue, assembly }) = running else { return Ok(()) };
             let stopped = tokio::task::spawn_blocking(move || {
                 // First what the rings still hold, then what the queue holds.
                 reader.stop();
+                drop(reader);
                 queue.close();
-                assembly.join()
+                let outcome = assembly.join();
+                kernel.release();
+                outcome
             });
             match stopped.await {
                 Ok(Ok(outcome)) => outcome.map_err(plain),

@@ -103,6 +103,8 @@ fn a_replay_gives_what_the_run_gave_and_holds_no_secret() {
     let (text, outcome, _) = replayed(&bytes);
     outcome.unwrap();
     assert_eq!(text, live(&frames()));
+    assert!(text.contains("/v1/chat/completions"), "{text}");
+    assert!(text.contains("r1"), "{text}");
     assert!(!text.contains("SECRET"));
 }
 
