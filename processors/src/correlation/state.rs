@@ -29,6 +29,8 @@ pub struct ToolRef {
 pub struct Place {
     /// Its span.
     pub context: SpanContext,
+    /// True if nobody exports that span: the program was running before and its start is not known.
+    pub spanless: bool,
     /// True if that span is below some turn.
     pub in_turn: bool,
     /// The tool call that it belongs to.

@@ -104,7 +104,8 @@ impl Correlation {
     pub(super) fn root(info: &ProcessInfo) -> Place {
         let context =
             SpanContext { trace_id: ids::process_trace(info), span_id: ids::process_span(info), parent_span_id: None };
-        Place { context, in_turn: false, tool: None, owner: info.key }
+        let spanless = info.exec_count == 0 && info.parent.is_some();
+        Place { context, spanless, in_turn: false, tool: None, owner: info.key }
     }
 
     /// The place of a process; if it has none, it becomes a root.
@@ -156,6 +157,13 @@ impl Correlation {
             out.push(observation);
             return;
         }
+        let origin = self.processes.get(&info.key).and_then(|proc| proc.origin);
+        if let (None, Some(origin), 0) = (&before, origin, info.exec_count) {
+            // It was found running its parent's program.
+            observation.context = Some(origin.context);
+            out.push(observation);
+            return;
+        }
         let place = match self.decide(info, before.as_ref().map(|((place, _), _)| *place), time, out) {
             Ok(place) => place,
             Err(tool) => {
@@ -195,12 +203,14 @@ impl Correlation {
         let span_id = ids::process_span(info);
         let under = |parent: SpanContext, in_turn: bool, tool: Option<ToolRef>| Place {
             context: SpanContext { trace_id: parent.trace_id, span_id, parent_span_id: Some(parent.span_id) },
+            spanless: false,
             in_turn,
             tool,
             owner: info.key,
         };
         let again = |old: Place| Place {
             context: SpanContext { span_id, ..old.context },
+            spanless: false,
             in_turn: old.in_turn,
             tool: old.tool,
             owner: info.key,
@@ -256,7 +266,11 @@ impl Correlation {
             turn.deadline = turn.deadline.max(time.plus(self.config.turn_idle_timeout.0));
             return Ok(under(turn.context, true, inherited));
         }
-        Ok(under(origin.context, origin.in_turn, inherited))
+        let mut place = under(origin.context, origin.in_turn, inherited);
+        if origin.spanless {
+            place.context.parent_span_id = None;
+        }
+        Ok(place)
     }
 
     /// The ancestors below the agent that made a call.
