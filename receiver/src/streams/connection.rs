@@ -70,6 +70,8 @@ enum State {
 struct Lane {
     /// Bytes of the present call, and how many of them came.
     call: (u64, u64),
+    /// When the first of them came.
+    began: Timestamp,
     state: State,
     /// What there is of a head.
     head: Vec<u8>,
@@ -79,7 +81,7 @@ struct Lane {
 
 impl Lane {
     fn new() -> Self {
-        Self { call: (0, 0), state: State::Skip, head: Vec::new(), started: Timestamp(0) }
+        Self { call: (0, 0), began: Timestamp(0), state: State::Skip, head: Vec::new(), started: Timestamp(0) }
     }
 
     fn lose(&mut self) {
@@ -360,7 +362,9 @@ impl Connection {
         let (total, came) = lane.call;
         let length = chunk.bytes.len() as u64;
         let mut bytes = chunk.bytes.clone();
+        let since = if came < total { lane.began } else { context.time };
         let hole = if chunk.offset == 0 {
+            lane.began = context.time;
             lane.call = (chunk.total, length);
             total.saturating_sub(came)
         } else if chunk.total == total && chunk.offset < came {
@@ -375,11 +379,12 @@ impl Connection {
             } else {
                 total.saturating_sub(came).saturating_add(chunk.offset)
             };
+            lane.began = since;
             lane.call = (chunk.total, chunk.offset.saturating_add(length));
             before
         };
         if hole > 0 {
-            self.hole(chunk.direction, hole, context);
+            self.hole(chunk.direction, hole, since, context);
         }
         if !bytes.is_empty() {
             self.feed(chunk.direction, bytes, chunk.offset == 0, context);
@@ -858,8 +863,21 @@ impl Connection {
         self.emit(context);
     }
 
-    /// So many bytes of a direction are missing here.
-    fn hole(&mut self, direction: Direction, bytes: u64, context: &mut Context<'_>) {
+    /// So many bytes of a direction are missing here, of a call that began at `since`.
+    fn hole(&mut self, direction: Direction, bytes: u64, since: Timestamp, context: &mut Context<'_>) {
+        self.pass_hole(direction, bytes, since, context);
+        // Who asked again after that call had his answer: it is in the hole.
+        if self.role.is_some()
+            && direction == self.answering()
+            && matches!(self.lane_ref(direction).state, State::Skip)
+            && self.pending.front().is_some_and(|pending| pending.asked && pending.broken[1])
+            && self.pending.get(1).is_some_and(|pending| pending.request.started > since)
+        {
+            self.give_up(LossReason::Dropped, context);
+        }
+    }
+
+    fn pass_hole(&mut self, direction: Direction, bytes: u64, since: Timestamp, context: &mut Context<'_>) {
         if self.role.is_none() {
             return self.lane(direction).lose();
         }
@@ -874,7 +892,15 @@ impl Connection {
             self.early_size = 0;
             return lane.lose();
         }
+        // Bytes that were read before a request was written are no answer to it.
+        let answers = |pending: &Pending| asking || pending.request.started <= since;
+        let more = asking || self.pending.get(1).is_some_and(answers);
         let pending = if asking { self.pending.back_mut() } else { self.pending.front_mut() };
+        if !matches!(lane.state, State::Length(_) | State::Chunked(_) | State::Close)
+            && !pending.as_deref().is_none_or(answers)
+        {
+            return lane.lose();
+        }
         match &mut lane.state {
             State::Skip | State::Start { in_step: false } => {
                 lane.lose();
@@ -908,7 +934,7 @@ impl Connection {
                     State::Chunked(chunked) => (bytes, chunked.hole(bytes), false),
                     _ => (bytes, true, false),
                 };
-                pending.lose(part, LossReason::Dropped, within);
+                pending.lose(part, LossReason::Dropped, if more { within } else { bytes });
                 let message = match &mut pending.response {
                     Some((_, message)) if !asking => &mut message.body,
                     _ => &mut pending.request.body,
@@ -927,7 +953,11 @@ impl Connection {
                         self.answered(context);
                     }
                     if bytes > within {
-                        self.hole(direction, bytes - within, context);
+                        if more {
+                            self.hole(direction, bytes - within, since, context);
+                        } else {
+                            self.lane(direction).lose();
+                        }
                     }
                 }
             }
@@ -958,10 +988,10 @@ impl Connection {
         if self.role.is_some() {
             for direction in [self.asking(), answering] {
                 let lane = self.lane(direction);
-                let missing = lane.call.0.saturating_sub(lane.call.1);
+                let (missing, began) = (lane.call.0.saturating_sub(lane.call.1), lane.began);
                 lane.call = (0, 0);
                 if missing > 0 {
-                    self.hole(direction, missing, context);
+                    self.hole(direction, missing, began, context);
                 }
             }
         }
