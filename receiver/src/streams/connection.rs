@@ -887,7 +887,7 @@ impl Connection {
             Direction::Read => &mut self.read,
             Direction::Write => &mut self.write,
         };
-        if !asking && !self.pending.front().is_some_and(|pending| !pending.answered) {
+        if !asking && self.pending.front().is_none_or(|pending| pending.answered) {
             self.early.clear();
             self.early_size = 0;
             return lane.lose();
