@@ -232,7 +232,7 @@ impl<A: Attach> Discovery<A> {
     }
 }
 
-/// libssl in the folders of the dynamic loader (ld.so(8), `/etc/ld.so.conf`).
+/// libssl in the folders of the dynamic loader (ld.so(8), `/etc/ld.so.conf`): real paths, each once.
 pub fn system_libraries() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> =
         ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from).to_vec();
@@ -246,12 +246,16 @@ pub fn system_libraries() -> Vec<PathBuf> {
         let text = std::fs::read_to_string(configuration).unwrap_or_default();
         folders.extend(text.lines().map(str::trim).filter(|line| line.starts_with('/')).map(PathBuf::from));
     }
-    folders.iter().flat_map(|folder| libraries(folder)).collect()
+    let found = folders.iter().flat_map(|folder| libraries(folder)).filter_map(|path| path.canonicalize().ok());
+    let mut found: Vec<PathBuf> = found.collect();
+    found.sort();
+    found.dedup();
+    found
 }
 
-/// libssl in one folder.
+/// libssl in one folder, also under a name that a wheel gave it. (`libssl3.so` is NSS.)
 fn libraries(folder: &Path) -> Vec<PathBuf> {
-    entries(folder, |name| name.starts_with("libssl") && name.contains(".so"))
+    entries(folder, |name| (name.starts_with("libssl.so") || name.starts_with("libssl-")) && name.contains(".so"))
 }
 
 /// Entries of a folder whose name fits, sorted.
