@@ -26,7 +26,7 @@ fn section<T: ?Sized>(text: &mut String, name: &str, factories: &[Factory<T>]) {
         let signals: Vec<_> = factory.signals.iter().map(|signal| signal.as_str()).collect();
         let _ = writeln!(
             text,
-            "  - name: {}\n    description: {}\n    signals: [{}]",
+            "  - name: {}\n    description: {:?}\n    signals: [{}]",
             factory.kind,
             factory.description,
             signals.join(", ")

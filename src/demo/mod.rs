@@ -1,7 +1,163 @@
-//! `onlooker demo`
-use std::process::ExitCode;
-use crate::{cli::DemoArgs, error::Error};
-/// Shows the main job.
-pub fn demo(_: &DemoArgs) -> Result<ExitCode, Error> {
-    Err(Error::Message("the demo is being built".into()))
+//! `onlooker demo`: the main job on a built-in agent and a built-in provider, without an API key.
+
+mod provider;
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use pipeline::config::{Node, Sources};
+
+use crate::{cli::DemoArgs, error::Error, replay, run};
+
+const AGENT: &[u8] = include_bytes!("agent.py");
+/// A live run of this demo, made by `onlooker demo --record src/demo/recording.onl`.
+const RECORDING: &[u8] = include_bytes!("recording.onl");
+
+/// Shows a live run, or the recorded one where the kernel cannot be watched.
+pub fn demo(args: &DemoArgs) -> Result<ExitCode, Error> {
+    if args.recorded {
+        say("A recorded run: a small Python agent asks a model, which asks for a shell command.\n")?;
+        return recorded(args);
+    }
+    if let Some(reason) = obstacle() {
+        if args.record.is_some() {
+            return Err(Error::Message(format!("nothing to record: {reason}")));
+        }
+        say(&format!("No live run: {reason}.\nThis is a recorded one, of a small Python agent that asks a model.\n"))?;
+        return recorded(args);
+    }
+    live(args)
+}
+
+/// Why the kernel cannot be watched, and what to do; `None` if it seems it can.
+fn obstacle() -> Option<&'static str> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("watching the kernel needs root; try `sudo onlooker demo`");
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return Some(
+            "this kernel has no BTF (/sys/kernel/btf/vmlinux); it needs one built with CONFIG_DEBUG_INFO_BTF=y",
+        );
+    }
+    None
+}
+
+fn live(args: &DemoArgs) -> Result<ExitCode, Error> {
+    let Some(python) = find("python3") else {
+        let message =
+            "the demo's agent needs python3, which is not on PATH: install it, or see `onlooker demo --recorded`";
+        return Err(Error::Message(message.into()));
+    };
+    let provider = provider::start()?;
+    let folder = Folder::new()?;
+    let agent = folder.write("demo-agent.py", AGENT)?;
+    let ca = folder.write("ca.pem", provider.ca_pem.as_bytes())?;
+    say("A small Python agent talks to a model over TLS on loopback and runs the command that the model asks for.\n\
+         The agent knows nothing of onlooker: what the tree shows was seen from the kernel.\n")?;
+    let command = [python.display().to_string(), agent.display().to_string()];
+    let env = [
+        ("DEMO_BASE_URL".to_owned(), provider.base_url()),
+        ("DEMO_CA_FILE".to_owned(), ca.display().to_string()),
+        ("DEMO_API_KEY".to_owned(), "demo-key".to_owned()),
+    ];
+    let code = run::watch(&configuration(args)?, args.record.clone(), &command, &env)?;
+    say("\nNow on your own agent: onlooker run -- YOUR AGENT")?;
+    Ok(code)
+}
+
+fn recorded(args: &DemoArgs) -> Result<ExitCode, Error> {
+    if RECORDING.is_empty() {
+        let message =
+            "this build holds no recorded run; as root, on a kernel with BTF, `onlooker demo` shows a live one";
+        return Err(Error::Message(message.into()));
+    }
+    let folder = Folder::new()?;
+    let file = folder.write("recording.onl", RECORDING)?;
+    let code = replay::replay_with(configuration(args)?, file)?;
+    say("\nNow on your own agent, as root: onlooker run -- YOUR AGENT")?;
+    Ok(code)
+}
+
+/// The built-in configuration, with the tree on stdout.
+fn configuration(args: &DemoArgs) -> Result<Node, Error> {
+    let mut sources = Sources::default();
+    sources.files.push(("the built-in configuration".into(), run::BUILT_IN.into()));
+    let mut root = sources.load(&crate::cli::env)?;
+    root.set(&["exporters", "stdout", "output"], Node::Str("stdout".into()));
+    if let Some(path) = &args.output {
+        run::add_output(&mut root, path);
+    }
+    Ok(root)
+}
+
+fn say(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
+
+/// A program on PATH.
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// A temporary folder that only the one who runs the agent can read; removed at the end.
+struct Folder {
+    path: PathBuf,
+    /// Under sudo the agent runs as the caller, who then owns the files.
+    owner: Option<(u32, u32)>,
+}
+
+impl Folder {
+    fn new() -> Result<Self, Error> {
+        let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
+        let owner = match (number("SUDO_UID"), number("SUDO_GID")) {
+            (Some(uid), Some(gid)) if rustix::process::geteuid().is_root() && uid != 0 => Some((uid, gid)),
+            _ => None,
+        };
+        let base = std::env::temp_dir();
+        let failed = |error: std::io::Error| {
+            Error::Message(format!("cannot make a temporary folder in {}: {error}; set TMPDIR", base.display()))
+        };
+        // A left-over of another process with this id is no reason to fail.
+        for attempt in 0..100 {
+            let path = base.join(format!("onlooker-demo-{}-{attempt}", std::process::id()));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self { path, owner }.owned()?),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(failed(std::io::ErrorKind::AlreadyExists.into()))
+    }
+
+    fn owned(self) -> std::io::Result<Self> {
+        self.give(&self.path)?;
+        Ok(self)
+    }
+
+    fn give(&self, path: &Path) -> std::io::Result<()> {
+        self.owner.map_or(Ok(()), |(uid, gid)| std::os::unix::fs::lchown(path, Some(uid), Some(gid)))
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> std::io::Result<PathBuf> {
+        let path = self.path.join(name);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(content)?;
+        self.give(&path)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What stays behind holds nothing secret.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
 }

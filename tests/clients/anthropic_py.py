@@ -1,0 +1,16 @@
+"""The anthropic SDK: plain, streamed, tools, thinking."""
+import os
+import anthropic
+
+client = anthropic.Anthropic(base_url=os.environ["BASE_URL"], api_key="sk-ant-canary", max_retries=1)
+tools = [{"name": "bash", "description": "runs a command", "input_schema": {"type": "object", "properties": {"command": {"type": "string"}}}}]
+ask = lambda text, **more: dict(model="claude-sonnet-4-5", max_tokens=100, messages=[{"role": "user", "content": text}], **more)
+
+client.messages.create(**ask("plain"))
+client.messages.create(**ask("plain gzip"))
+with client.messages.stream(**ask("stream")) as stream: stream.until_done()
+with client.messages.stream(**ask("thinking tool", tools=tools)) as stream: stream.until_done()
+client.messages.create(**ask("tool", tools=tools))
+try: client.messages.create(**ask("status=429"))
+except anthropic.RateLimitError: pass
+client.messages.create(**ask("after the failure"))
