@@ -57,6 +57,7 @@ fn live(args: &DemoArgs) -> Result<ExitCode, Error> {
     let folder = Folder::new()?;
     let agent = folder.write("demo-agent.py", AGENT)?;
     let ca = folder.write("ca.pem", provider.ca_pem.as_bytes())?;
+    folder.give_to_caller([&agent, &ca])?;
     say("A small Python agent talks to a model over TLS on loopback and runs the command that the model asks for.\n\
          The agent knows nothing of onlooker: what the tree shows was seen from the kernel.\n")?;
     let command = [python.display().to_string(), agent.display().to_string()];
@@ -107,20 +108,13 @@ fn find(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// A temporary folder that only the one who runs the agent can read; removed at the end.
+/// A temporary folder that only its owner can read; removed at the end.
 struct Folder {
     path: PathBuf,
-    /// Under sudo the agent runs as the caller, who then owns the files.
-    owner: Option<(u32, u32)>,
 }
 
 impl Folder {
     fn new() -> Result<Self, Error> {
-        let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
-        let owner = match (number("SUDO_UID"), number("SUDO_GID")) {
-            (Some(uid), Some(gid)) if rustix::process::geteuid().is_root() && uid != 0 => Some((uid, gid)),
-            _ => None,
-        };
         let base = std::env::temp_dir();
         let failed = |error: std::io::Error| {
             Error::Message(format!("cannot make a temporary folder in {}: {error}; set TMPDIR", base.display()))
@@ -129,7 +123,7 @@ impl Folder {
         for attempt in 0..100 {
             let path = base.join(format!("onlooker-demo-{}-{attempt}", std::process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self { path, owner }.owned()?),
+                Ok(()) => return Ok(Self { path }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(error)),
             }
@@ -137,21 +131,21 @@ impl Folder {
         Err(failed(std::io::ErrorKind::AlreadyExists.into()))
     }
 
-    fn owned(self) -> std::io::Result<Self> {
-        self.give(&self.path)?;
-        Ok(self)
-    }
-
-    fn give(&self, path: &Path) -> std::io::Result<()> {
-        self.owner.map_or(Ok(()), |(uid, gid)| std::os::unix::fs::lchown(path, Some(uid), Some(gid)))
-    }
-
     fn write(&self, name: &str, content: &[u8]) -> std::io::Result<PathBuf> {
         let path = self.path.join(name);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(content)?;
-        self.give(&path)?;
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?.write_all(content)?;
         Ok(path)
+    }
+
+    /// Under sudo the agent runs as the caller, who has to read its files. The folder goes last: as long as it is ours,
+    /// nobody else can put something else in their place.
+    fn give_to_caller(&self, files: [&Path; 2]) -> std::io::Result<()> {
+        let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
+        let (Some(uid), Some(gid)) = (number("SUDO_UID"), number("SUDO_GID")) else { return Ok(()) };
+        for path in files.into_iter().chain([self.path.as_path()]) {
+            std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
+        }
+        Ok(())
     }
 }
 
