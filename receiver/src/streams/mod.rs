@@ -129,7 +129,7 @@ impl Streams {
             },
         );
         self.held = (self.held + connection.loose()).saturating_sub(before);
-        if self.notices.len() > MOST_NOTICES {
+        while self.notices.len() > MOST_NOTICES {
             self.notices.pop_front();
         }
         if self.config.memory_limit > 0 && self.held > self.config.memory_limit {

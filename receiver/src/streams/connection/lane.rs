@@ -8,6 +8,9 @@ use crate::streams::{
     head::{self, Begins},
 };
 
+/// Bytes of a head that a lane keeps room for.
+const USUAL_HEAD: usize = 4 * 1024;
+
 /// Where in the messages of a direction.
 #[derive(Debug)]
 pub(super) enum State {
@@ -46,7 +49,13 @@ impl Lane {
 
     pub(super) fn lose(&mut self) {
         self.state = State::Skip;
+        self.clear_head();
+    }
+
+    /// Forgets the head; a connection at rest holds little.
+    pub(super) fn clear_head(&mut self) {
         self.head.clear();
+        self.head.shrink_to(USUAL_HEAD);
     }
 
     /// Bytes that the present body is known to be short of.

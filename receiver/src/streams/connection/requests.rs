@@ -191,6 +191,8 @@ impl Connection {
     pub(super) fn open(&mut self, head: RequestHead, size: u64, framing: Framing, context: &mut Context<'_>) {
         if self.pending.len() >= MOST_PENDING {
             self.give_up(LossReason::Unobserved, context);
+            let answering = self.answering();
+            self.lane(answering).lose();
         }
         let index = self.next_index;
         self.next_index = self.next_index.saturating_add(1);
@@ -209,7 +211,7 @@ impl Connection {
         let body = Incoming::new(&head.headers, &head::codings(&head.headers), context.max_body_size, length);
         let asking = self.asking();
         let lane = self.lane(asking);
-        lane.head.clear();
+        lane.clear_head();
         let fields = size + fields::size(&head.headers);
         let request = Message { body, started: lane.started, ended: context.time, fields };
         *context.held += request.size();

@@ -146,7 +146,7 @@ impl Connection {
             return lane.lose();
         };
         let size = lane.head.len() as u64 + fields::size(&head.headers);
-        lane.head.clear();
+        lane.clear_head();
         if (100..200).contains(&head.status) && head.status != 101 {
             lane.state = State::Start { in_step: true };
             return;

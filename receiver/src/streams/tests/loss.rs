@@ -272,3 +272,20 @@ fn all_streams_together_are_bounded() {
             })
     );
 }
+
+#[test]
+fn requests_that_are_never_answered_are_bounded() {
+    fn sent_between_threads<T: Send>(_: &T) {}
+    let mut bench = Bench::new();
+    bench.calls(&[GET, (Read, b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nabc")]);
+    for _ in 0..10_000 {
+        bench.call(Wrote, GET.1);
+    }
+    assert!(bench.streams.buffered() < 1 << 20);
+    assert_eq!(bench.out.len(), 10_001 - 256);
+    assert!(bench.out.iter().all(|exchange| exchange.losses[0].reason == LossReason::Unobserved));
+    bench.call(Read, b"more of a lost body").close();
+    assert_eq!(bench.out.len(), 10_001);
+    assert!(bench.out[10_000].losses == [loss(Part::Response, LossReason::Closed, 0)]);
+    sent_between_threads(&bench.streams);
+}

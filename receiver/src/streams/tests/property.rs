@@ -140,6 +140,34 @@ proptest! {
     }
 
     #[test]
+    fn damaged_codings_never_panic(
+        coding in 0usize..5, damage in vec((any::<Index>(), any::<u8>()), 0..4), cuts in vec((any::<Index>(), any::<bool>()), 0..9),
+        noise in vec(any::<u8>(), 0..200), noisy in any::<bool>(),
+    ) {
+        let text = b"some words and more words, again some words".repeat(9);
+        let (name, mut body) = [
+            ("gzip", gzip(&text)), ("deflate", zlib(&text)), ("deflate", raw_deflate(&text)), ("br", brotli(&text)), ("zstd", zstd(&text)),
+        ].into_iter().nth(coding).unwrap();
+        for (at, byte) in damage {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        if noisy {
+            body = noise;
+        }
+        let wire = response(&format!("Content-Type: text/event-stream\r\nContent-Encoding: {name}\r\n"), &body);
+        let whole = exchanges(&[GET, (Read, &wire), GET, (Read, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")]);
+        prop_assert_eq!(whole.len(), 2);
+        let mut bench = Bench::new();
+        bench.calls(&[GET]);
+        for (total, offset, bytes) in cut(&wire, &cuts) {
+            bench.piece(Read, total, offset, &bytes);
+        }
+        let of = |exchange: &Exchange| (exchange.losses.clone(), exchange.response.as_ref().unwrap().body.wire_size);
+        prop_assert_eq!(of(&bench.out[0]), of(&whole[0]));
+    }
+
+    #[test]
     fn arbitrary_chunks_never_panic(
         pieces in vec((any::<bool>(), 0u64..300, 0u64..300, vec(any::<u8>(), 0..40), 0usize..14), 0..80),
         limit in 0u64..64,
