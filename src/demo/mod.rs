@@ -4,7 +4,7 @@ mod provider;
 
 use std::{
     fs::{DirBuilder, OpenOptions},
-    io::Write,
+    io::{Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -102,10 +102,18 @@ fn say(text: &str) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// A program on PATH.
+/// A program on PATH; rather one that is no script, as the shims of version managers are, which start dozens of processes
+/// that say nothing here.
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).filter(|file| file.is_file());
+    let found: Vec<PathBuf> = found.collect();
+    found.iter().find(|file| !is_script(file)).or(found.first()).cloned()
+}
+
+fn is_script(file: &Path) -> bool {
+    let mut start = [0; 2];
+    std::fs::File::open(file).and_then(|mut file| file.read_exact(&mut start)).is_ok() && &start == b"#!"
 }
 
 /// A temporary folder that only its owner can read; removed at the end.
