@@ -111,7 +111,7 @@ impl Intake {
         if look(&mut targets) {
             let micros = now().saturating_sub(event.time) / 1000;
             targets.delayed(micros);
-            tracing::debug!(pid = event.process.tgid, micros, "attached to a file that a process brought");
+            tracing::debug!(pid = event.process.tgid, micros, "Attached to a file that a process brought.");
         }
     }
 

@@ -59,7 +59,7 @@ impl Shared {
                 Command::Ignore { process: ProcessKey { tgid, .. }, object } => loaded.probes.ignore(tgid, object),
             };
             if let Err(error) = outcome {
-                tracing::debug!(%error, ?command, "the kernel side did not take a command");
+                tracing::debug!(%error, ?command, "The kernel side did not take a command.");
             }
         }
     }
@@ -69,7 +69,7 @@ impl Shared {
     pub fn release(self) {
         let spawned = std::thread::Builder::new().name("onlooker-detach".into()).spawn(move || drop(self));
         if let Err(error) = spawned {
-            tracing::debug!(%error, "detached in the foreground");
+            tracing::debug!(%error, "Detached in the foreground.");
         }
     }
 

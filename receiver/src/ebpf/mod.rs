@@ -66,7 +66,7 @@ impl Receiver for Ebpf {
         let begun = Instant::now();
         let unavailable = self.config.capture.unavailable();
         if !unavailable.is_empty() {
-            tracing::info!(capture = unavailable.join(", "), "not available yet, and not captured");
+            tracing::info!(capture = unavailable.join(", "), "Not available yet, and not captured.");
         }
         let command = match &self.context.mode {
             Mode::Run { command } => Some(command.as_slice()),
@@ -119,7 +119,7 @@ impl Receiver for Ebpf {
             queue.close();
             plain(error)
         })?;
-        tracing::info!(tls_files = attached, millis = begun.elapsed().as_millis() as u64, "probes are attached");
+        tracing::info!(tls_files = attached, millis = begun.elapsed().as_millis() as u64, "Probes are attached.");
         self.running = Some(Running { reader, kernel, queue, assembly });
         Ok(())
     }
@@ -156,9 +156,8 @@ fn attach_at_start<A: Attach>(discovery: &mut Discovery<A>, command: Option<&[St
     }
     match command {
         Some(command) => {
-            let search = std::env::var("PATH").unwrap_or_default();
-            let program = command.first().map(String::as_str).unwrap_or_default();
-            for file in discovery::files_of_command(program, &search) {
+            let variable = |name| std::env::var(name).unwrap_or_default();
+            for file in discovery::files_of_command(command, &variable("PATH"), &variable("LD_LIBRARY_PATH")) {
                 discovery.path(&file);
             }
         }

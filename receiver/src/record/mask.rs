@@ -98,6 +98,8 @@ impl Name {
 enum State {
     /// Not (yet) HTTP/1. `Some(n)`: the call so far equals the first n bytes of a beginning.
     Opaque(Option<Name>),
+    /// After a loss, at the beginning of a call: a new message, or the rest of a line that may be secret.
+    Resume(Name),
     /// HTTP/2: never to be read.
     Locked,
     /// At the start of a line; true after a secret one, which a blank continues (RFC 9112, section 5.2).
@@ -154,8 +156,8 @@ impl Masker {
         let (total, offset) = lane.next;
         let whole = if chunk.offset == 0 { offset == total } else { (chunk.total, chunk.offset) == (total, offset) };
         if !whole && !matches!(lane.state, State::Opaque(_) | State::Locked) {
-            // The lost bytes may have been the beginning of a secret line.
-            lane.state = State::Secret;
+            // The lost bytes may have been the beginning of a secret line; or a new call begins a new message.
+            lane.state = if chunk.offset == 0 { State::Resume(Name::EMPTY) } else { State::Secret };
         }
         if let State::Opaque(matched) = &mut lane.state {
             if chunk.offset == 0 {
@@ -212,9 +214,18 @@ fn plain(byte: u8) -> State {
     }
 }
 
+/// A byte of a secret line.
+fn secret(byte: u8, written: &mut u8) -> State {
+    match byte {
+        b'\n' => return State::Start(true),
+        b'\r' | b' ' => {}
+        _ => *written = b'*',
+    }
+    State::Secret
+}
+
 /// Moves on by one byte and gives what is to be written for it.
 fn step(state: &mut State, byte: u8) -> u8 {
-    let ends = matches!(byte, b'\r' | b'\n');
     let mut written = byte;
     *state = match *state {
         State::Locked => {
@@ -227,6 +238,11 @@ fn step(state: &mut State, byte: u8) -> u8 {
                 written = b'*';
                 State::Opaque(None)
             }
+        },
+        State::Resume(so_far) => match begin(so_far, byte) {
+            Some(State::Opaque(Some(so_far))) => State::Resume(so_far),
+            Some(next) => next,
+            None => secret(byte, &mut written),
         },
         State::Start(true) if matches!(byte, b' ' | b'\t') => State::Secret,
         State::Start(_) if is_token(byte) => {
@@ -246,15 +262,7 @@ fn step(state: &mut State, byte: u8) -> u8 {
             }
             _ => plain(byte),
         },
-        State::Secret => match byte {
-            b'\n' => State::Start(true),
-            _ => {
-                if !ends && byte != b' ' {
-                    written = b'*';
-                }
-                State::Secret
-            }
-        },
+        State::Secret => secret(byte, &mut written),
         State::Key(mut name) => match byte {
             b'=' if QUERY.contains(&name.as_str()) => State::Value,
             _ if is_token(byte) && name.push(byte) => State::Key(name),
@@ -378,6 +386,8 @@ mod tests {
         };
         assert_eq!(chunk(0, b"GET /a HTTP/1.1\r\nauthoriz"), "GET /a HTTP/1.1\r\nauthoriz");
         assert_eq!(chunk(40, b"SECRET\r\nhost: x"), "******\r\nhost: x");
+        assert_eq!(chunk(0, b"GET /b?key=SECRET HTTP/1.1\r\n"), "GET /b?key=****** HTTP/1.1\r\n");
+        assert_eq!(chunk(0, b"PSECRET\r\nhost: x"), "P******\r\nhost: x");
     }
 
     proptest! {

@@ -53,7 +53,7 @@ impl Recorder {
         if let Some(sender) = &self.sender
             && sender.send(frames).is_err()
         {
-            tracing::warn!(file = %self.path.display(), "the recording stopped: it cannot be written");
+            tracing::warn!(file = %self.path.display(), "The recording stopped: it cannot be written.");
             self.sender = None;
         }
     }

@@ -27,6 +27,9 @@ const NEGATIVE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(1);
 const PENDING: usize = 1024;
 
+/// Words of a command that are looked at.
+const WORDS: usize = 64;
+
 /// Negatives that are remembered.
 const MOST: usize = 65_536;
 
@@ -215,7 +218,7 @@ impl<A: Attach> Discovery<A> {
             Ok(functions) if functions.is_useful() => functions,
             Ok(_) | Err(openssl::ElfError::Foreign) => return None,
             Err(error) => {
-                tracing::debug!(file = name, %error, "cannot look for TLS functions");
+                tracing::debug!(file = name, %error, "Cannot look for TLS functions.");
                 return None;
             }
         };
@@ -223,8 +226,8 @@ impl<A: Attach> Discovery<A> {
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let error = self.attacher.attach(&path, &functions).err();
         match &error {
-            None => tracing::debug!(file = name, functions = ?functions.names(), "attached to a TLS library"),
-            Some(error) => tracing::warn!(file = name, %error, "cannot attach to a TLS library"),
+            None => tracing::debug!(file = name, functions = ?functions.names(), "Attached to a TLS library."),
+            Some(error) => tracing::warn!(file = name, %error, "Cannot attach to a TLS library."),
         }
         let path = name.to_owned();
         self.table.push(Attached { path, file: key, functions: functions.names(), error, bytes: 0, delay: None });
@@ -270,8 +273,20 @@ fn entries(folder: &Path, fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     paths
 }
 
-/// Files that a command is likely to map: its program, what interprets it, and their own copies of libssl.
-pub fn files_of_command(program: &str, search: &str) -> Vec<PathBuf> {
+/// Files that a command is likely to map: of every word of it that is a program (`timeout 5 python3 x.py`,
+/// `sh -c "node x.js"`), and libssl on the loader's own search path (`LD_LIBRARY_PATH`).
+pub fn files_of_command(command: &[String], search: &str, loader: &str) -> Vec<PathBuf> {
+    let words = command.iter().flat_map(|argument| argument.split_ascii_whitespace()).take(WORDS);
+    let mut files: Vec<PathBuf> = words.flat_map(|word| files_of_program(word, search)).collect();
+    let folders = loader.split([':', ';']).filter(|folder| !folder.is_empty());
+    files.extend(folders.flat_map(|folder| libraries(Path::new(folder))));
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// Files that a program is likely to map: itself, what interprets it, and their own copies of libssl.
+fn files_of_program(program: &str, search: &str) -> Vec<PathBuf> {
     let mut programs = resolve(program, search);
     // A script's interpreter, and what `env` starts. One level: an interpreter is no script.
     for path in programs.clone() {
@@ -291,15 +306,15 @@ pub fn files_of_command(program: &str, search: &str) -> Vec<PathBuf> {
             }
             files.extend(libraries(&root.join("lib")));
             for python in entries(&root.join("lib"), |name| name.starts_with("python")) {
-                for bundle in entries(&python.join("site-packages"), |name| name.ends_with(".libs")) {
-                    files.extend(libraries(&bundle));
+                for packages in ["site-packages", "dist-packages"] {
+                    for bundle in entries(&python.join(packages), |name| name.ends_with(".libs")) {
+                        files.extend(libraries(&bundle));
+                    }
                 }
             }
         }
         files.push(real);
     }
-    files.sort();
-    files.dedup();
     files
 }
 
@@ -402,9 +417,11 @@ mod tests {
         fs::write(bin.join("python3"), "").unwrap();
         fs::write(bin.join("tool"), "#!/usr/bin/env python3\n").unwrap();
         fs::write(packages.join("libssl-8b66dd34.so.3"), "").unwrap();
-        let files = files_of_command("tool", bin.to_str().unwrap());
+        let command = |text: &str| text.split('|').map(str::to_owned).collect::<Vec<_>>();
+        let files = files_of_command(&command("sh|-c|exec tool -x"), bin.to_str().unwrap(), "");
         assert!(files.iter().any(|file| file.ends_with("bin/python3")), "{files:?}");
         assert!(files.iter().any(|file| file.ends_with("libssl-8b66dd34.so.3")), "{files:?}");
-        assert!(files_of_command("no-such-program", "").is_empty());
+        assert!(files_of_command(&command("no-such-program"), "", "").is_empty());
+        assert_eq!(files_of_command(&[], "", packages.to_str().unwrap()).len(), 1);
     }
 }
