@@ -66,7 +66,14 @@ fn live(args: &DemoArgs) -> Result<ExitCode, Error> {
         ("DEMO_CA_FILE".to_owned(), ca.display().to_string()),
         ("DEMO_API_KEY".to_owned(), "demo-key".to_owned()),
     ];
-    let code = run::watch(&configuration(args)?, args.record.clone(), &command, &env)?;
+    let code = match run::watch(&configuration(args)?, args.record.clone(), &command, &env) {
+        // It fails only before the agent is started: a container without the capabilities, a locked down kernel.
+        Err(error) if args.record.is_none() && !RECORDING.is_empty() => {
+            say(&format!("No live run: {error}\n`onlooker doctor` says more. This is a recorded run:\n"))?;
+            return recorded(args);
+        }
+        result => result?,
+    };
     say("\nNow on your own agent: onlooker run -- YOUR AGENT")?;
     Ok(code)
 }
