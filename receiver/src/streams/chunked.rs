@@ -33,6 +33,20 @@ pub(super) enum Progress {
     Bad,
 }
 
+/// True if a piece looks as if it began with a chunk: its size, and a line end where it should be. For finding the way
+/// back when framing was lost.
+pub(super) fn begins_chunk(bytes: &[u8]) -> bool {
+    let digits = bytes.iter().take(9).take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let size = bytes.get(..digits).and_then(|digits| std::str::from_utf8(digits).ok());
+    let Some(size) = size.filter(|digits| digits.len() < 9).and_then(|size| usize::from_str_radix(size, 16).ok())
+    else {
+        return false;
+    };
+    let rest = bytes.get(digits..).unwrap_or_default();
+    let Some(rest) = rest.strip_prefix(b"\r\n") else { return false };
+    rest.get(size..).is_none_or(|end| end.starts_with(b"\r\n") || b"\r\n".starts_with(end))
+}
+
 /// State of the decoder.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chunked {

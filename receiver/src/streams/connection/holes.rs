@@ -22,11 +22,12 @@ impl Connection {
         // Who asked again after that call had his answer: it is in the hole.
         if self.role.is_some()
             && direction == self.answering()
-            && matches!(self.lane_ref(direction).state, State::Skip)
+            && matches!(self.lane_ref(direction).state, State::Skip | State::Rejoin)
             && self.pending.front().is_some_and(|pending| pending.asked && pending.broken[1])
             && self.pending.get(1).is_some_and(|pending| pending.request.started > since)
         {
             self.give_up(LossReason::Dropped, context);
+            self.lane(direction).lose();
         }
     }
 
@@ -49,12 +50,17 @@ impl Connection {
         let answers = |pending: &Pending| asking || pending.request.started <= since;
         let more = asking || self.pending.get(1).is_some_and(answers);
         let pending = if asking { self.pending.back_mut() } else { self.pending.front_mut() };
-        if !matches!(lane.state, State::Length(_) | State::Chunked(_) | State::Close)
+        if !matches!(lane.state, State::Length(_) | State::Chunked(_) | State::Close | State::Rejoin)
             && !pending.as_deref().is_none_or(answers)
         {
             return lane.lose();
         }
         match &mut lane.state {
+            State::Rejoin => {
+                if let Some(pending) = pending {
+                    pending.lose(part, LossReason::Dropped, bytes);
+                }
+            }
             State::Skip | State::Start { in_step: false } => {
                 lane.lose();
                 if let (false, Some(pending)) = (asking, pending) {
@@ -97,8 +103,10 @@ impl Connection {
                     pending.broken[usize::from(!asking)] = true;
                     if asking {
                         self.asked(context);
+                        self.lane(direction).lose();
+                    } else {
+                        lane.state = State::Rejoin;
                     }
-                    self.lane(direction).lose();
                 } else if done {
                     if asking {
                         self.asked(context);

@@ -24,6 +24,8 @@ pub(super) enum State {
     Chunked(Chunked),
     /// In a body that ends with the connection.
     Close,
+    /// In a chunked body whose framing is lost: a call may begin with a chunk.
+    Rejoin,
     /// Not known; to the end of this call.
     Skip,
 }

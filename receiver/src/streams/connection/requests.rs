@@ -96,7 +96,7 @@ impl Connection {
                     }
                 }
                 // Requests have no such body.
-                State::Close => lane.lose(),
+                State::Close | State::Rejoin => lane.lose(),
             }
             // A border is the beginning of the piece; a state that takes nothing leaves it.
             border = border
@@ -138,9 +138,14 @@ impl Connection {
             let lane = self.lane(answering);
             lane.lose();
             lane.call = (0, 0);
-        } else if matches!(lane.state, State::Skip) && self.pending.len() == 1 && front.asked && front.broken[1] {
+        } else if matches!(lane.state, State::Skip | State::Rejoin)
+            && self.pending.len() == 1
+            && front.asked
+            && front.broken[1]
+        {
             // Nobody asks again before he has his answer, but it could not be followed.
             self.give_up(LossReason::Dropped, context);
+            self.lane(answering).lose();
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     streams::{
         Verdict,
         body::Incoming,
-        chunked::{Chunked, Progress},
+        chunked::{Chunked, Progress, begins_chunk},
         fields,
         head::{self, Begins, Framing, ResponseHead},
     },
@@ -51,12 +51,12 @@ impl Connection {
             if border
                 && several
                 && pending.asked
-                && matches!(lane.state, State::Length(_) | State::Chunked(_) | State::Close)
+                && matches!(lane.state, State::Length(_) | State::Chunked(_) | State::Close | State::Rejoin)
                 && head::begins_with(bytes, head::response)
             {
                 // Part of the answer was lost without a trace, and this is the next one.
                 let left = lane.left();
-                if !matches!(lane.state, State::Close) {
+                if !matches!(lane.state, State::Close | State::Rejoin) {
                     pending.break_off(Part::Response, LossReason::Dropped, left);
                 }
                 lane.lose();
@@ -64,6 +64,8 @@ impl Connection {
                 continue;
             }
             match &mut lane.state {
+                State::Rejoin if border && begins_chunk(bytes) => lane.state = State::Chunked(Chunked::new()),
+                State::Rejoin => return,
                 State::Skip if border => lane.state = State::Start { in_step: false },
                 State::Skip => return,
                 State::Start { in_step } => {
@@ -116,8 +118,11 @@ impl Connection {
                             self.answered(context);
                         }
                         Progress::Bad => {
-                            pending.break_off(Part::Response, LossReason::Undecodable, 0);
-                            lane.lose();
+                            if !pending.broken[1] {
+                                pending.break_off(Part::Response, LossReason::Undecodable, 0);
+                            }
+                            lane.state = State::Rejoin;
+                            return;
                         }
                     }
                 }

@@ -289,3 +289,28 @@ fn requests_that_are_never_answered_are_bounded() {
     assert!(bench.out[10_000].losses == [loss(Part::Response, LossReason::Closed, 0)]);
     sent_between_threads(&bench.streams);
 }
+
+#[test]
+fn a_chunked_answer_is_rejoined_after_a_hole() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let events: Vec<String> = (0..6).map(|number| format!("9\r\ndata: {number}\n\n\r\n")).collect();
+    let mut bench = Bench::new();
+    bench.calls(&[GET, (Read, head)]).call(Read, events[0].as_bytes());
+    // A tail of a call; then a whole call without a trace, in the middle of a chunk.
+    bench.piece(Read, 14, 0, &events[1].as_bytes()[..5]).call(Read, events[2].as_bytes());
+    bench.call(Read, &events[3].as_bytes()[..5]).call(Read, events[4].as_bytes()).call(Read, events[5].as_bytes());
+    bench.call(Read, b"0\r\n\r\n").calls(&[GET, OK]);
+    let out = bench.take();
+    assert_eq!(out[0].losses, [loss(Part::Response, LossReason::Dropped, 9)]);
+    let body = &out[0].response.as_ref().unwrap().body.bytes;
+    assert!(body.starts_with(b"data: 0\n\nda") && body.ends_with(b"data: 5\n\n"), "{body:?}");
+    assert_eq!(summary(&out[1]), whole("GET /a", "", 200, "ok"));
+}
+
+#[test]
+fn a_cut_last_call_is_told_at_the_end() {
+    let mut bench = Bench::new();
+    bench.calls(&[GET, (Read, b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")]).piece(Read, 20, 0, b"0123456789");
+    let out = bench.close().take();
+    assert_eq!(out[0].losses, [loss(Part::Response, LossReason::Dropped, 10)]);
+}
