@@ -151,3 +151,26 @@ pub mod event {
     pub const ALL: &[&str] =
         &[AGENT_TURN, HEARTBEAT, MODEL_CALL, PROCESS_EXEC, PROCESS_EXIT, PROCESS_FORK, PROCESS_FOUND, TOOL_CALL];
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// Every name of the table is the conventions' or is registered as our own, and nothing is registered in vain.
+    #[test]
+    fn every_name_is_registered() {
+        let conventions: BTreeSet<&str> = include_str!("../registry/semconv.txt").lines().filter(|line| !line.starts_with('#')).collect();
+        let registry: serde_yaml::Value = serde_yaml::from_str(include_str!("../registry/onlooker.yaml")).unwrap();
+        let section = |name: &str| -> BTreeSet<String> {
+            registry[name].as_mapping().unwrap().keys().map(|key| key.as_str().unwrap().to_owned()).collect()
+        };
+        let (attributes, events) = (section("attributes"), section("events"));
+        for name in super::ATTRIBUTES {
+            assert!(conventions.contains(name) != attributes.contains(*name), "{name}");
+        }
+        for name in super::event::ALL {
+            assert!(events.contains(*name), "{name}");
+        }
+        assert!(attributes.iter().chain(&events).all(|name| name.starts_with("onlooker.")));
+    }
+}
