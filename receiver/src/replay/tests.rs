@@ -165,3 +165,26 @@ fn any_damage_is_safe() {
         let _ = replayed(&damaged);
     }
 }
+
+/// What a late attachment sees: the first answer without its request. The next exchange is whole.
+#[test]
+fn an_answer_without_its_request_does_not_harm_the_next_exchange() {
+    let exec = Exec { filename: "/bin/agent".into(), args: vec!["agent".into()], ..Exec::default() };
+    let mut frames = vec![event(6_000, EventKind::Exec(exec))];
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+    let request = "POST /second HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n1";
+    frames.extend(data(7_000, Direction::Read, answer, 50));
+    frames.extend(data(8_000, Direction::Write, request, 10));
+    frames.extend(data(9_000, Direction::Read, answer, 20));
+    frames.push(Frame::Tick(10_000));
+    let mut assembler = Assembler::new(&header());
+    let (mut out, mut commands) = (Vec::new(), Vec::new());
+    for frame in &frames {
+        assembler.frame(frame, &mut out, &mut commands);
+    }
+    let whole = out.iter().any(|observation| match &observation.kind {
+        Kind::Exchange(exchange) => exchange.request.target == "/second" && exchange.losses.is_empty(),
+        _ => false,
+    });
+    assert!(whole, "{out:?}");
+}
