@@ -170,3 +170,61 @@ impl Drop for Folder {
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+    use std::process::Command;
+
+    use super::*;
+
+    fn python(provider: &provider::Provider, script: &Path, ca: &Path) -> (Option<i32>, String) {
+        let mut command = Command::new(find("python3").expect("make deps installs python3"));
+        command.arg(script).env("DEMO_BASE_URL", provider.base_url()).env("DEMO_CA_FILE", ca);
+        let output = command.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn the_agent_gets_its_answers_and_leaves_nothing_behind() {
+        let provider = provider::start().unwrap();
+        let folder = Folder::new().unwrap();
+        let agent = folder.write("demo-agent.py", AGENT).unwrap();
+        let ca = folder.write("ca.pem", provider.ca_pem.as_bytes()).unwrap();
+        let (code, text) = python(&provider, &agent, &ca);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("tool: shell: uname -sr; ls /etc | wc -l\n"), "{text}");
+        assert!(text.contains(" agent: This host runs Linux "), "{text}");
+        assert!(text.ends_with(" agent: I asked for the shell tool, which ran uname and counted the lines of ls.\n"));
+        let path = folder.path.clone();
+        drop(folder);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn other_paths_and_bodies_are_refused_and_the_connection_goes_on() {
+        const SCRIPT: &str = r#"
+import http.client, os, ssl
+from urllib.parse import urlsplit
+base = urlsplit(os.environ["DEMO_BASE_URL"])
+context = ssl.create_default_context(cafile=os.environ["DEMO_CA_FILE"])
+connection = http.client.HTTPSConnection(base.hostname, base.port, timeout=30, context=context)
+connection.connect()
+port = connection.sock.getsockname()[1]
+for method, path, body in [("GET", "/v1/models", None), ("POST", "/v1/chat/completions", "{"),
+                           ("POST", "/v1/chat/completions", "{}"), ("POST", "/", "x" * 100000)]:
+    connection.request(method, path, body)
+    response = connection.getresponse()
+    response.read()
+    print(response.status, connection.sock.getsockname()[1] == port)
+"#;
+        let provider = provider::start().unwrap();
+        let folder = Folder::new().unwrap();
+        let script = folder.write("client.py", SCRIPT.as_bytes()).unwrap();
+        let ca = folder.write("ca.pem", provider.ca_pem.as_bytes()).unwrap();
+        let result = python(&provider, &script, &ca);
+        assert_eq!(result, (Some(0), "404 True\n400 True\n400 True\n404 True\n".to_owned()));
+    }
+}
