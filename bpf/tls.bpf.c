@@ -9,8 +9,9 @@
 #define MEDIUM 4096
 #define LARGE 16384
 #define HUGE 65536
-/* Chunks of one call: at least 64 MiB. */
-#define CHUNKS 1030
+#define GIANT (2 << 20)
+/* Chunks of one call: the 2 GiB of an int, and the smaller ones at its end. */
+#define CHUNKS 1064
 
 struct call {
 	__u64 object;
@@ -95,7 +96,9 @@ __attribute__((noinline)) __u64 hand_over(__u64 offset, __u64 total, __u64 write
 		return CHUNK(MEDIUM);
 	if (left < HUGE)
 		return CHUNK(LARGE);
-	return CHUNK(HUGE);
+	if (left < GIANT)
+		return CHUNK(HUGE);
+	return CHUNK(GIANT);
 }
 
 static __always_inline int leave(struct registers *regs, __u64 write, int ex)
