@@ -6,6 +6,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PREFIX ?= /usr/local
 BINARY := target/release/onlooker
+# Where rustup puts cargo, for shells that were started before it.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: help deps build demo test lint kernel-test install
@@ -20,6 +22,7 @@ deps: ## Install what is missing to build and test (Debian, Ubuntu)
 	need python3 python3; need openssl openssl; need curl curl; \
 	compgen -c llvm-strip >/dev/null || missing="$$missing llvm"; \
 	[ -e /usr/include/bpf/bpf_helpers.h ] || missing="$$missing libbpf-dev"; \
+	[ -e /usr/include/stdio.h ] || missing="$$missing libc6-dev"; \
 	[ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$$missing ca-certificates"; \
 	if [ -n "$$missing" ]; then \
 		if ! command -v apt-get >/dev/null; then \
