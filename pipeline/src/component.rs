@@ -128,6 +128,8 @@ pub trait Exporter: Send + Sync {
     fn shutdown(&self) -> BoxFuture<'_, Result<(), ComponentError>>;
 }
 
+type Build<T> = Box<dyn Fn(&Node, &BuildContext) -> Result<Box<T>, ComponentError> + Send + Sync>;
+
 /// A kind of component that the configuration can name.
 pub struct Factory<T: ?Sized> {
     /// The type in the configuration.
@@ -140,7 +142,7 @@ pub struct Factory<T: ?Sized> {
     pub signals: &'static [Signal],
     /// Decodes and validates a configuration; every problem is added with its path.
     pub check: fn(&Node, &str, &mut Problems),
-    build: Box<dyn Fn(&Node, &BuildContext) -> Result<Box<T>, ComponentError> + Send + Sync>,
+    build: Build<T>,
 }
 
 impl<T: ?Sized + 'static> Factory<T> {

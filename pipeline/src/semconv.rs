@@ -159,7 +159,8 @@ mod tests {
     /// Every name of the table is the conventions' or is registered as our own, and nothing is registered in vain.
     #[test]
     fn every_name_is_registered() {
-        let conventions: BTreeSet<&str> = include_str!("../registry/semconv.txt").lines().filter(|line| !line.starts_with('#')).collect();
+        let conventions: BTreeSet<&str> =
+            include_str!("../registry/semconv.txt").lines().filter(|line| !line.starts_with('#')).collect();
         let registry: serde_yaml::Value = serde_yaml::from_str(include_str!("../registry/onlooker.yaml")).unwrap();
         let section = |name: &str| -> BTreeSet<String> {
             registry[name].as_mapping().unwrap().keys().map(|key| key.as_str().unwrap().to_owned()).collect()

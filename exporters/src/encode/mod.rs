@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode},
 };
 use pipeline::{
-    Kind, Observation,
+    Kind, Observation, Signal,
     observation::{ProcessInfo, ProcessPhase, Severity},
     record::{self, Value},
     semconv,
@@ -78,10 +78,13 @@ pub fn logs<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> Opti
     (count > 0).then_some((ExportLogsServiceRequest { resource_logs }, count))
 }
 
+/// Items by scope: `true` for that of the core conventions.
+type Scopes<T> = BTreeMap<bool, Vec<T>>;
+
 /// Items by process and scope, in the order in which they were first met.
 struct Groups<T> {
     index: BTreeMap<(u32, u64, u32), usize>,
-    groups: Vec<(Arc<ProcessInfo>, BTreeMap<bool, Vec<T>>)>,
+    groups: Vec<(Arc<ProcessInfo>, Scopes<T>)>,
     count: usize,
 }
 
@@ -106,7 +109,7 @@ impl<T> Groups<T> {
 
     fn into_resources<R>(
         self,
-        make: impl Fn(opentelemetry_proto::tonic::resource::v1::Resource, BTreeMap<bool, Vec<T>>) -> R,
+        make: impl Fn(opentelemetry_proto::tonic::resource::v1::Resource, Scopes<T>) -> R,
     ) -> Vec<R> {
         self.groups.into_iter().map(|(process, scopes)| make(resource::resource(&process), scopes)).collect()
     }
@@ -219,13 +222,27 @@ fn span(observation: &Observation) -> Option<Span> {
     })
 }
 
-fn log_record(observation: &Observation) -> Option<LogRecord> {
+/// How many items of a signal these observations would become, without making them.
+pub fn items(signal: Signal, observations: &[Observation]) -> usize {
+    let counts = |observation: &&Observation| match signal {
+        Signal::Traces => observation.context.is_some() && span_name(observation).is_some(),
+        Signal::Logs => is_log_record(observation),
+        Signal::Metrics => false,
+    };
+    observations.iter().filter(counts).count()
+}
+
+fn is_log_record(observation: &Observation) -> bool {
     let is_event = match &observation.kind {
         Kind::Process(process) => process.phase == ProcessPhase::Exec,
         Kind::Finding(_) | Kind::Heartbeat(_) => true,
         _ => false,
     };
-    if !is_event && observation.envelope.is_none() {
+    is_event || (observation.envelope.is_some() && !matches!(observation.kind, Kind::Exchange(_)))
+}
+
+fn log_record(observation: &Observation) -> Option<LogRecord> {
+    if !is_log_record(observation) {
         return None;
     }
     let record = record::record(observation)?;

@@ -246,7 +246,10 @@ impl Node {
                     .iter()
                     .map(|(key, value)| {
                         let name = key.to_ascii_lowercase();
-                        let named = matches!(name.as_str(), "headers" | "key" | "key_pem" | "token" | "password" | "secret" | "api_key");
+                        let named = matches!(
+                            name.as_str(),
+                            "headers" | "key" | "key_pem" | "token" | "password" | "secret" | "api_key"
+                        );
                         (key.clone(), value.redact(secret || named))
                     })
                     .collect(),

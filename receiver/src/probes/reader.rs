@@ -142,7 +142,7 @@ impl Held {
         self.events.sort_by_key(|event| event.time);
         let at = self.events.partition_point(|event| event.time < watermark);
         let rest = self.events.split_off(at);
-        self.bytes = rest.iter().map(|event| event_size(event)).sum();
+        self.bytes = rest.iter().map(event_size).sum();
         std::mem::replace(&mut self.events, rest)
     }
 }
