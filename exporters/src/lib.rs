@@ -1,9 +1,12 @@
 //! onlooker's exporters: OTLP over gRPC and HTTP, files, the terminal.
 
+pub mod client;
 pub mod encode;
 pub mod error;
 pub mod file;
-
+pub mod otlp_grpc;
+pub mod otlp_http;
+pub mod queue;
 pub mod stdout;
 mod writer;
 
@@ -16,6 +19,8 @@ const SIGNALS: &[Signal] = &[Signal::Traces, Signal::Logs];
 /// Every exporter of this crate.
 pub fn factories() -> Vec<Factory<dyn Exporter>> {
     vec![
+        Factory::new("otlp_grpc", "sends OTLP over gRPC", SIGNALS, otlp_grpc::build).aliases(&["otlp"]),
+        Factory::new("otlp_http", "sends OTLP over HTTP", SIGNALS, otlp_http::build).aliases(&["otlphttp"]),
         Factory::new("file", "writes OTLP/JSON or CloudEvents lines to a file", SIGNALS, file::build),
         Factory::new("stdout", "prints a tree, OTLP/JSON or CloudEvents lines", SIGNALS, stdout::build),
     ]

@@ -273,3 +273,6 @@ fn log_record(observation: &Observation) -> Option<LogRecord> {
         ..Default::default()
     })
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

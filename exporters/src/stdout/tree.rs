@@ -133,3 +133,6 @@ impl Format for Tree {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,373 @@
+//! The bounded queue, the retries and the workers of the exporters that send over the network.
+//!
+//! Order: queue → encode → retry → time-out → send. Batches of one signal that wait are sent as one request.
+
+mod backoff;
+mod config;
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+pub use config::{Retry, SendingQueue, Settings};
+use pipeline::{
+    BuildContext, ComponentError, Exporter, Observation, Signal,
+    component::BoxFuture,
+    telemetry::{Telemetry, names},
+};
+use prost::Message;
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use self::backoff::Backoff;
+use crate::{
+    Error,
+    encode::{self, Request},
+};
+
+/// Observations in one request, at most.
+const REQUEST_ITEMS: usize = 8192;
+/// Bytes of one request before compression. gRPC servers take 4 MiB if nothing else is configured.
+const REQUEST_BYTES: usize = (4 << 20) - (64 << 10);
+/// Longest last try of a request after the stop.
+const LAST_TRY: Duration = Duration::from_secs(5);
+/// A full queue is logged once per this time.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Sends requests; knows no queue and no retry.
+pub trait Client: Send + Sync + 'static {
+    /// A request made ready to be sent more than once.
+    type Body: Send + Sync;
+
+    /// Encodes once, for all tries.
+    fn prepare(&self, request: Request) -> Result<Self::Body, Error>;
+
+    /// One try. Gives how many items the server took but rejected (partial success).
+    fn send(&self, body: &Self::Body, limit: Duration) -> impl Future<Output = Result<u64, Error>> + Send;
+}
+
+/// Makes the client at the start: certificates are read and the runtime is there.
+pub type Connect<C> = Box<dyn Fn() -> Result<C, ComponentError> + Send + Sync>;
+
+/// An exporter: a client behind a queue.
+pub struct Queued<C> {
+    shared: Arc<Shared>,
+    connect: Connect<C>,
+    workers: Mutex<JoinSet<()>>,
+}
+
+impl<C: Client> Queued<C> {
+    /// Nothing is opened yet.
+    pub fn new(settings: Settings, context: &BuildContext, connect: Connect<C>) -> Self {
+        let shared = Shared {
+            id: context.id.clone(),
+            telemetry: Arc::clone(&context.telemetry),
+            settings,
+            state: Mutex::default(),
+            wake: Notify::new(),
+            closing: CancellationToken::new(),
+            closed_at: OnceLock::new(),
+            hopeless: AtomicBool::new(false),
+        };
+        Self { shared: Arc::new(shared), connect, workers: Mutex::default() }
+    }
+}
+
+impl<C: Client> Exporter for Queued<C> {
+    fn start(&self) -> Result<(), ComponentError> {
+        let client = Arc::new((self.connect)()?);
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..self.shared.settings.queue.num_consumers {
+            workers.spawn(work(Arc::clone(&self.shared), Arc::clone(&client)));
+        }
+        Ok(())
+    }
+
+    fn export(&self, signal: Signal, batch: Arc<Vec<Observation>>) {
+        self.shared.put(signal, batch);
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, Result<(), ComponentError>> {
+        Box::pin(async {
+            let _ = self.shared.closed_at.set(Instant::now());
+            self.shared.lock().closed = true;
+            self.shared.closing.cancel();
+            let mut workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut failed = None;
+            while let Some(joined) = workers.join_next().await {
+                if let Err(error) = joined {
+                    failed = Some(ComponentError::new(format!("a worker failed: {error}")));
+                }
+            }
+            // Only if it was never started.
+            while let Some((signal, batches)) = self.shared.take() {
+                let count = batches.iter().map(|batch| encode::items(signal, batch)).sum();
+                self.shared.dropped(signal, count, Reason::Shutdown, "the exporter was not started");
+            }
+            failed.map_or_else(|| self.shared.lost(), Err)
+        })
+    }
+}
+
+/// Why items were dropped: the label `reason` of the counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    QueueFull,
+    Permanent,
+    RetriesExhausted,
+    Rejected,
+    Shutdown,
+}
+
+impl Reason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Permanent => "permanent",
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::Rejected => "rejected",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<(Signal, Arc<Vec<Observation>>)>,
+    busy: usize,
+    closed: bool,
+    /// When a full queue was last logged, and the items dropped since.
+    full: Option<(Instant, usize)>,
+    /// What the stop could not deliver: spans, log records, why.
+    lost: Option<(usize, usize, String)>,
+}
+
+struct Shared {
+    id: String,
+    telemetry: Arc<Telemetry>,
+    settings: Settings,
+    state: Mutex<State>,
+    wake: Notify,
+    closing: CancellationToken,
+    closed_at: OnceLock<Instant>,
+    /// After the stop: the endpoint had its time, nothing more is tried.
+    hopeless: AtomicBool,
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, signal: Signal, batch: Arc<Vec<Observation>>) {
+        let queue = &self.settings.queue;
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            let count = encode::items(signal, &batch);
+            return self.dropped(signal, count, Reason::Shutdown, "the exporter was stopped");
+        }
+        let room = if queue.enabled {
+            state.waiting.len() < queue.queue_size
+        } else {
+            state.waiting.len() + state.busy < queue.num_consumers
+        };
+        if room {
+            state.waiting.push_back((signal, batch));
+            drop(state);
+            return self.wake.notify_one();
+        }
+        drop(state);
+        let count = encode::items(signal, &batch);
+        self.dropped(signal, count, Reason::QueueFull, "sending queue is full");
+    }
+
+    /// The batches of one signal that wait, oldest first, up to a request's size.
+    fn take(&self) -> Option<(Signal, Vec<Arc<Vec<Observation>>>)> {
+        let mut state = self.lock();
+        let (signal, first) = state.waiting.pop_front()?;
+        let mut size = first.len();
+        let mut batches = vec![first];
+        let mut at = 0;
+        while let Some((other, batch)) = state.waiting.get(at) {
+            if *other != signal {
+                at += 1;
+                continue;
+            }
+            size += batch.len();
+            if size > REQUEST_ITEMS {
+                break;
+            }
+            batches.extend(state.waiting.remove(at).map(|(_, batch)| batch));
+        }
+        state.busy += 1;
+        if !state.waiting.is_empty() {
+            self.wake.notify_one();
+        }
+        Some((signal, batches))
+    }
+
+    fn sent(&self, signal: Signal, count: usize) {
+        let labels = [("exporter", self.id.as_str()), ("signal", signal.as_str())];
+        self.telemetry.counter(names::EXPORTED, &labels).add(count as u64);
+    }
+
+    fn dropped(&self, signal: Signal, count: usize, reason: Reason, error: &str) {
+        if count == 0 {
+            return;
+        }
+        let labels = [("exporter", self.id.as_str()), ("signal", signal.as_str()), ("reason", reason.as_str())];
+        self.telemetry.counter(names::EXPORT_DROPPED, &labels).add(count as u64);
+        match reason {
+            Reason::QueueFull => {
+                let mut state = self.lock();
+                let total = match state.full {
+                    Some((last, dropped)) if last.elapsed() < LOG_INTERVAL => {
+                        state.full = Some((last, dropped + count));
+                        return;
+                    }
+                    Some((_, dropped)) => dropped + count,
+                    None => count,
+                };
+                state.full = Some((Instant::now(), 0));
+                drop(state);
+                tracing::error!(exporter = %self.id, error, dropped_items = total, "Exporting failed. Rejecting data.");
+            }
+            Reason::Shutdown => {
+                let mut state = self.lock();
+                let (spans, logs, last) = state.lost.get_or_insert_default();
+                *(if signal == Signal::Traces { spans } else { logs }) += count;
+                error.clone_into(last);
+            }
+            Reason::Permanent | Reason::RetriesExhausted => {
+                let reason = reason.as_str();
+                tracing::error!(exporter = %self.id, error, reason, dropped_items = count,
+                    "Exporting failed. Dropping data.");
+            }
+            // Logged with the server's message by the client.
+            Reason::Rejected => {}
+        }
+    }
+
+    fn lost(&self) -> Result<(), ComponentError> {
+        match self.lock().lost.take() {
+            None => Ok(()),
+            Some((spans, logs, error)) => {
+                Err(ComponentError::new(format!("{spans} spans, {logs} log records were not delivered: {error}")))
+            }
+        }
+    }
+
+    /// A try, bounded by the time-out; the stop leaves it no more than [`LAST_TRY`].
+    async fn attempt<C: Client>(&self, client: &C, body: &C::Body) -> Result<u64, Error> {
+        let limit = self.settings.timeout;
+        let stopped = async {
+            self.closing.cancelled().await;
+            tokio::time::sleep(LAST_TRY).await;
+        };
+        let late = |limit: Duration| Error::Retryable {
+            message: format!("no answer within {:.1} s", limit.as_secs_f64()),
+            after: None,
+        };
+        tokio::select! {
+            result = tokio::time::timeout(limit, client.send(body, limit)) => result.unwrap_or_else(|_| Err(late(limit))),
+            () = stopped => Err(late(LAST_TRY)),
+        }
+    }
+
+    async fn deliver<C: Client>(&self, client: &C, signal: Signal, request: Request, count: usize) {
+        let body = match client.prepare(request) {
+            Ok(body) => body,
+            Err(error) => return self.dropped(signal, count, Reason::Permanent, &error.to_string()),
+        };
+        let retry = &self.settings.retry;
+        let began = Instant::now();
+        let mut backoff = Backoff::new(retry);
+        loop {
+            if self.hopeless.load(Ordering::Relaxed) {
+                let error = self.lock().lost.as_ref().map(|(_, _, error)| error.clone()).unwrap_or_default();
+                return self.dropped(signal, count, Reason::Shutdown, &error);
+            }
+            let (message, after) = match self.attempt(client, &body).await {
+                Ok(rejected) => {
+                    let rejected = usize::try_from(rejected).unwrap_or(count).min(count);
+                    self.dropped(signal, rejected, Reason::Rejected, "partial success");
+                    return self.sent(signal, count - rejected);
+                }
+                Err(Error::Permanent(message)) => {
+                    return self.dropped(signal, count, Reason::Permanent, &message);
+                }
+                Err(Error::Retryable { message, after }) => (message, after),
+                Err(Error::Io(error)) => (error.to_string(), None),
+            };
+            if self.closing.is_cancelled() {
+                self.dropped(signal, count, Reason::Shutdown, &message);
+                if self.closed_at.get().is_some_and(|at| at.elapsed() >= LAST_TRY.min(self.settings.timeout)) {
+                    self.hopeless.store(true, Ordering::Relaxed);
+                }
+                return;
+            }
+            let delay = backoff.next().max(after.unwrap_or_default());
+            let limit = retry.max_elapsed_time.0;
+            if !retry.enabled || (!limit.is_zero() && began.elapsed() + delay > limit) {
+                return self.dropped(signal, count, Reason::RetriesExhausted, &message);
+            }
+            tracing::warn!(exporter = %self.id, error = message, interval = ?delay,
+                "Exporting failed. Will retry the request after interval.");
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.closing.cancelled() => {}
+            }
+        }
+    }
+}
+
+async fn work<C: Client>(shared: Arc<Shared>, client: Arc<C>) {
+    loop {
+        if let Some((signal, batches)) = shared.take() {
+            let observations: Vec<&Observation> = batches.iter().flat_map(|batch| batch.iter()).collect();
+            // Parts still to send, the next one last.
+            let mut parts: Vec<&[&Observation]> = observations.chunks(REQUEST_ITEMS).rev().collect();
+            while let Some(part) = parts.pop() {
+                let Some((request, size, count)) = encode(signal, part) else { continue };
+                if size > REQUEST_BYTES && part.len() > 1 {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                    continue;
+                }
+                shared.deliver(client.as_ref(), signal, request, count).await;
+            }
+            shared.lock().busy -= 1;
+            continue;
+        }
+        if shared.closing.is_cancelled() {
+            return;
+        }
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            () = shared.closing.cancelled() => {}
+        }
+    }
+}
+
+/// A request, its encoded size and its items; `None` if these observations have nothing for the signal.
+fn encode(signal: Signal, observations: &[&Observation]) -> Option<(Request, usize, usize)> {
+    let observations = observations.iter().copied();
+    match signal {
+        Signal::Traces => encode::traces(observations).map(|(request, count)| {
+            let size = request.encoded_len();
+            (Request::Traces(request), size, count)
+        }),
+        Signal::Logs => encode::logs(observations).map(|(request, count)| {
+            let size = request.encoded_len();
+            (Request::Logs(request), size, count)
+        }),
+        Signal::Metrics => None,
+    }
+}
