@@ -6,7 +6,7 @@ use pipeline::ProcessKey;
 use crate::event::{Chunk, Direction, Event, EventKind, Exec};
 
 const ARGS_SIZE: usize = 4096;
-const FILENAME_SIZE: usize = 256;
+const FILENAME_SIZE: usize = 512;
 const CWD_LEVELS: usize = 12;
 const CWD_NAME_SIZE: usize = 128;
 
@@ -128,6 +128,93 @@ mod tests {
         assert_eq!(exec.parent, ProcessKey { tgid: 2, start: 3 });
         assert_eq!((exec.filename.as_str(), exec.cwd.as_str(), exec.uid), ("/bin/sh", "/var/lib", 100));
         assert_eq!(exec.args, ["sh", "-c", "", "x"]);
+    }
+
+    /// The members of the object's structs: `struct.member` → offset in bytes, `struct` → size.
+    /// Format: Documentation/bpf/btf.rst of the kernel.
+    fn layouts() -> std::collections::BTreeMap<String, usize> {
+        use object::{
+            Endianness,
+            elf::FileHeader64,
+            read::elf::{FileHeader, SectionHeader},
+        };
+        let object = crate::probes::OBJECT;
+        let header = FileHeader64::<Endianness>::parse(object).unwrap();
+        let endian = header.endian().unwrap();
+        let sections = header.sections(endian, object).unwrap();
+        let (_, section) = sections.section_by_name(endian, b".BTF").unwrap();
+        let btf = section.data(endian, object).unwrap();
+        let word = |at: usize| usize::try_from(u32_at(btf, at).unwrap()).unwrap();
+        let (types, strings) = (word(4) + word(8), word(4) + word(16));
+        let end = types + word(12);
+        let name = |offset: usize| text_at(btf, strings + offset, btf.len() - strings - offset).unwrap();
+        let mut layouts = std::collections::BTreeMap::new();
+        let mut at = types;
+        while at < end {
+            let (info, size) = (word(at + 4), word(at + 8));
+            let (kind, members) = (info >> 24 & 0x1f, info & 0xffff);
+            let own = name(word(at));
+            at += 12;
+            if kind == 4 {
+                for member in (0..members).map(|n| at + 12 * n) {
+                    layouts.insert(format!("{own}.{}", name(word(member))), word(member + 8) / 8);
+                }
+                layouts.insert(own, size);
+            }
+            at += match kind {
+                1 | 14 | 17 => 4,
+                3 => 12,
+                4 | 5 | 15 | 19 => 12 * members,
+                6 | 13 => 8 * members,
+                _ => 0,
+            };
+        }
+        layouts
+    }
+
+    #[test]
+    fn the_decoder_reads_what_the_kernel_side_writes() {
+        let layouts = layouts();
+        let expected = [
+            ("event_header", HEADER),
+            ("event_header.type", 0),
+            ("event_header.tgid", 4),
+            ("event_header.time", 8),
+            ("event_header.start", 16),
+            ("event_header.tid", 24),
+            ("exec_event", EXEC),
+            ("exec_event.parent_start", HEADER),
+            ("exec_event.cgroup_id", HEADER + 8),
+            ("exec_event.parent_tgid", HEADER + 16),
+            ("exec_event.uid", HEADER + 20),
+            ("exec_event.gid", HEADER + 24),
+            ("exec_event.args_size", HEADER + 28),
+            ("exec_event.args_truncated", HEADER + 32),
+            ("exec_event.cwd_state", HEADER + 36),
+            ("exec_event.filename", EXEC_FILENAME),
+            ("exec_event.cwd", EXEC_CWD),
+            ("exec_event.args", EXEC_ARGS),
+            ("fork_event", HEADER + 16),
+            ("fork_event.child_start", HEADER),
+            ("fork_event.child_tgid", HEADER + 8),
+            ("exit_event", HEADER + 8),
+            ("exit_event.code", HEADER),
+            ("exit_event.signal", HEADER + 4),
+            ("map_event", HEADER + 16),
+            ("map_event.inode", HEADER),
+            ("map_event.dev", HEADER + 8),
+            ("data_event", DATA),
+            ("data_event.object", HEADER),
+            ("data_event.total", HEADER + 8),
+            ("data_event.offset", HEADER + 16),
+            ("data_event.length", HEADER + 24),
+            ("data_event.write", HEADER + 28),
+            ("close_event", HEADER + 8),
+            ("close_event.object", HEADER),
+        ];
+        for (name, at) in expected {
+            assert_eq!(layouts.get(name), Some(&at), "{name}");
+        }
     }
 
     #[test]

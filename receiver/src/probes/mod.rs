@@ -3,6 +3,7 @@
 //! Every program is loaded and attached on its own; what fails is told with its reason and stops nothing else.
 
 pub mod abi;
+mod positions;
 pub mod process;
 mod reader;
 pub mod tls;
@@ -250,7 +251,10 @@ pub fn doctor() -> Vec<ProbeStatus> {
     }
     let options = Options { payload_ring: 1 << 20, lifecycle_ring: 1 << 20, ..Options::default() };
     match Probes::load(options) {
-        Ok(probes) => lines.extend(probes.status.iter().cloned()),
+        Ok(mut probes) => {
+            lines.append(&mut probes.status);
+            lines.push(probes.tls.try_out(&mut probes.ebpf));
+        }
         Err(error) => lines.push(line("maps", "rings and tables in the kernel", Err(error))),
     }
     lines

@@ -1,25 +1,31 @@
 //! The thread that drains the rings.
 //!
-//! Events of both rings are put in order by their times. What is newer than the start of a drain is held back for the
-//! next one, because an older event may still be on its way from another processor.
+//! Events of both rings are put in order by their times. A round gives out what is older than its own beginning, and
+//! only if nothing older can still come: a record is stamped after its room was reserved, so once everything that was
+//! reserved before the round began has been read, all that comes is younger. A probe may be preempted while it writes;
+//! then the rounds wait for it.
 
 use std::{
-    os::fd::AsFd,
+    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aya::{
     Ebpf,
-    maps::{MapData, RingBuf},
+    maps::{Array, MapData, RingBuf},
 };
+use rustix::event::epoll;
 
-use super::abi;
-use crate::{Error, event::Event};
+use super::{abi, positions::Positions};
+use crate::{
+    Error,
+    event::{Event, EventKind},
+};
 
 /// Takes what the reader read. Must not block for long: the rings fill meanwhile.
 pub trait Delivery: Send {
@@ -39,11 +45,17 @@ pub struct Reader {
     thread: Option<JoinHandle<()>>,
 }
 
-/// An event may be stamped this much before it can be read, ns.
-const SLACK: u64 = 2_000_000;
+/// What one processor has reserved, another one sees at most this much later, ns; generous.
+const SLACK: u64 = 100_000;
 
 /// How long the thread sleeps when nothing wakes it: payload mostly does not.
 const TIMEOUT: Duration = Duration::from_millis(5);
+
+/// After this long without any event the kernel side is asked to wake the thread at the first one.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How long it sleeps then. Bounded, because an event that is written while the thread falls asleep does not wake it.
+const SLEEP: Duration = Duration::from_millis(100);
 
 /// Nanoseconds since boot, as `bpf_ktime_get_boot_ns` counts them.
 pub fn now() -> u64 {
@@ -53,38 +65,30 @@ pub fn now() -> u64 {
 
 impl Reader {
     /// Starts the thread. `limit` bounds the bytes of events that are held back.
-    pub(super) fn start(ebpf: &mut Ebpf, limit: u64, mut delivery: Box<dyn Delivery>) -> Result<Self, Error> {
-        let mut ring = |name: &str| {
-            let map = ebpf.take_map(name).ok_or_else(|| Error::Kernel(format!("the ring {name} is in use already")))?;
-            RingBuf::try_from(map).map_err(|error| Error::Kernel(super::chain(&error)))
-        };
-        let (mut lifecycle, mut payload) = (ring("LIFECYCLE")?, ring("PAYLOAD")?);
+    pub(super) fn start(ebpf: &mut Ebpf, limit: u64, delivery: Box<dyn Delivery>) -> Result<Self, Error> {
+        let mut map =
+            |name: &str| ebpf.take_map(name).ok_or_else(|| Error::Kernel(format!("the map {name} is in use already")));
+        let failed = |error: aya::maps::MapError| Error::Kernel(super::chain(&error));
+        let lifecycle = Ring::new(RingBuf::try_from(map("LIFECYCLE")?).map_err(failed)?)?;
+        let payload = Ring::new(RingBuf::try_from(map("PAYLOAD")?).map_err(failed)?)?;
+        let asleep = Array::try_from(map("ASLEEP")?).map_err(failed)?;
+        // Edge-triggered: a ring that holds something is no reason to wake up, only the kernel side's wish is.
+        let wakes = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?;
+        for ring in [&lifecycle, &payload] {
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+            epoll::add(&wakes, &ring.records, epoll::EventData::new_u64(0), flags).map_err(std::io::Error::from)?;
+        }
         let stop = Arc::new(AtomicBool::new(false));
+        let held = Held { events: Vec::new(), bytes: 0, limit };
         let stopping = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().name("rings".into()).spawn(move || {
-            let mut held = Held { events: Vec::new(), bytes: 0, limit };
-            loop {
-                let last = stopping.load(Ordering::SeqCst);
-                let began = now();
-                // Payload first: whatever process event came before a piece of payload is then in the other ring.
-                held.drain(&mut payload, None);
-                held.drain(&mut lifecycle, Some(delivery.as_mut()));
-                let watermark = if last { u64::MAX } else { began.saturating_sub(SLACK) };
-                delivery.ordered(held.release(watermark), if last { now() } else { watermark });
-                if last {
-                    break;
-                }
-                wait(&lifecycle, &payload);
-            }
-            delivery.end();
-        })?;
+        let rounds =
+            Rounds { lifecycle, payload, asleep, wakes, held, watermark: 0, busy: Instant::now(), stop: stopping };
+        let thread = std::thread::Builder::new().name("rings".into()).spawn(move || rounds.run(delivery))?;
         Ok(Self { stop, thread: Some(thread) })
     }
 
     /// Reads what is left and ends the thread.
     pub fn stop(&mut self) {
-        // What the last events' slack holds back is given out by the last round.
-        std::thread::sleep(Duration::from_nanos(SLACK));
         self.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
             // A panic there was told by the hook already.
@@ -101,16 +105,86 @@ impl Drop for Reader {
     }
 }
 
-/// Sleeps until a ring wakes us or the time-out.
-fn wait(lifecycle: &RingBuf<MapData>, payload: &RingBuf<MapData>) {
-    use rustix::event::{PollFd, PollFlags, poll};
-    let mut fds = [
-        PollFd::from_borrowed_fd(lifecycle.as_fd(), PollFlags::IN),
-        PollFd::from_borrowed_fd(payload.as_fd(), PollFlags::IN),
-    ];
-    let timeout = rustix::time::Timespec { tv_sec: 0, tv_nsec: i64::from(TIMEOUT.subsec_nanos()) as _ };
-    // Interrupted or not, the rings are looked at next.
-    let _ = poll(&mut fds, Some(&timeout));
+/// A ring and how far it is.
+struct Ring {
+    records: RingBuf<MapData>,
+    positions: Positions,
+}
+
+impl Ring {
+    fn new(records: RingBuf<MapData>) -> Result<Self, Error> {
+        let positions = Positions::map(&records)?;
+        Ok(Self { records, positions })
+    }
+}
+
+/// What the thread works with.
+struct Rounds {
+    lifecycle: Ring,
+    payload: Ring,
+    asleep: Array<MapData, u32>,
+    wakes: OwnedFd,
+    held: Held,
+    watermark: u64,
+    /// When the last event came.
+    busy: Instant,
+    stop: Arc<AtomicBool>,
+}
+
+impl Rounds {
+    fn run(mut self, mut delivery: Box<dyn Delivery>) {
+        loop {
+            let last = self.stop.load(Ordering::SeqCst);
+            // In this order: what is reserved after the two positions were taken, is stamped after `began`.
+            let began = now();
+            let (payload, lifecycle) = (self.payload.positions.reserved(), self.lifecycle.positions.reserved());
+            // Payload first, process events without a limit: their ring is small, and they may not wait behind payload.
+            // But only those that are there: attaching to what they bring takes time, in which payload piles up.
+            let before = self.held.events.len();
+            let newest = self.held.drain(&mut self.payload);
+            self.held.drain_urgent(&mut self.lifecycle, lifecycle, delivery.as_mut());
+            if self.held.events.len() > before {
+                self.busy = Instant::now();
+            }
+            let whole = self.payload.positions.read_until(payload) && self.lifecycle.positions.read_until(lifecycle);
+            if whole {
+                self.watermark = self.watermark.max(began.saturating_sub(SLACK));
+            } else if self.held.bytes >= self.held.limit {
+                // There is more than may be held: give out what was read, in the order in which rooms were reserved.
+                self.watermark = self.watermark.max(newest.unwrap_or(began).saturating_sub(SLACK));
+            }
+            if last {
+                let events = self.held.release(u64::MAX);
+                delivery.ordered(events, now());
+                break;
+            }
+            let events = self.held.release(self.watermark);
+            delivery.ordered(events, self.watermark);
+            if self.held.bytes < self.held.limit {
+                self.wait();
+            }
+        }
+        delivery.end();
+    }
+
+    /// Sleeps until a ring wakes the thread or the time is over.
+    fn wait(&mut self) {
+        let quiet = self.held.events.is_empty() && self.busy.elapsed() >= QUIET;
+        if quiet && self.asleep.set(0, 1, 0).is_ok() {
+            self.poll(SLEEP);
+            // Left set, each event would wake the thread: dear, not wrong.
+            let _ = self.asleep.set(0, 0, 0);
+        } else {
+            self.poll(TIMEOUT);
+        }
+    }
+
+    fn poll(&self, timeout: Duration) {
+        let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 2];
+        let timeout = rustix::time::Timespec { tv_sec: 0, tv_nsec: i64::from(timeout.subsec_nanos()) as _ };
+        // Interrupted or not, the rings are looked at next.
+        let _ = epoll::wait(&self.wakes, &mut events, Some(&timeout));
+    }
 }
 
 struct Held {
@@ -120,20 +194,35 @@ struct Held {
 }
 
 impl Held {
-    /// Reads a ring until it is empty or the limit is reached; what stays in the ring is the kernel's to count.
-    fn drain(&mut self, ring: &mut RingBuf<MapData>, mut urgent: Option<&mut dyn Delivery>) {
+    /// Reads payload until there is none, a record is still being written, or the limit is reached; what stays in the
+    /// ring is the kernel's to count. Gives the time of the last event.
+    fn drain(&mut self, ring: &mut Ring) -> Option<u64> {
+        let mut newest = None;
         while self.bytes < self.limit {
-            let Some(item) = ring.next() else { break };
-            let Some(event) = abi::decode(&item) else {
-                tracing::error!("The kernel side gave an event that cannot be decoded.");
-                continue;
-            };
-            self.bytes += item.len() as u64;
-            if let Some(delivery) = urgent.as_deref_mut() {
-                delivery.urgent(&event);
-            }
-            self.events.push(event);
+            let Some(item) = ring.records.next() else { break };
+            newest = self.take(&item).map(|event| event.time).or(newest);
         }
+        newest
+    }
+
+    /// Reads process events up to a position.
+    fn drain_urgent(&mut self, ring: &mut Ring, until: u64, delivery: &mut dyn Delivery) {
+        while !ring.positions.read_until(until) {
+            let Some(item) = ring.records.next() else { break };
+            if let Some(event) = self.take(&item) {
+                delivery.urgent(event);
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Option<&Event> {
+        let Some(event) = abi::decode(bytes) else {
+            tracing::error!("The kernel side gave an event that cannot be decoded.");
+            return None;
+        };
+        self.bytes += size(&event);
+        self.events.push(event);
+        self.events.last()
     }
 
     /// Takes out what is older than the watermark, in order.
@@ -142,14 +231,16 @@ impl Held {
         self.events.sort_by_key(|event| event.time);
         let at = self.events.partition_point(|event| event.time < watermark);
         let rest = self.events.split_off(at);
-        self.bytes = rest.iter().map(event_size).sum();
+        self.bytes = rest.iter().map(size).sum();
         std::mem::replace(&mut self.events, rest)
     }
 }
 
-fn event_size(event: &Event) -> u64 {
-    match &event.kind {
-        crate::event::EventKind::Data(chunk) => abi::DATA as u64 + chunk.bytes.len() as u64,
-        _ => abi::HEADER as u64,
-    }
+/// What an event takes, roughly.
+fn size(event: &Event) -> u64 {
+    let plaintext = match &event.kind {
+        EventKind::Data(chunk) => chunk.bytes.len() as u64,
+        _ => 0,
+    };
+    abi::DATA as u64 + plaintext
 }

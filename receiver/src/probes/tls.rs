@@ -62,6 +62,18 @@ impl Programs {
         status
     }
 
+    /// Attaches to a function of this very program and detaches again: kernels differ in the rights that uprobes need
+    /// (CVE-2025-38466 and its backports want CAP_SYS_ADMIN), and only trying tells.
+    pub fn try_out(&self, ebpf: &mut Ebpf) -> ProbeStatus {
+        let result = own_function()
+            .ok_or_else(|| "the address of an own function could not be told".to_owned())
+            .and_then(|offset| {
+                let functions = Functions { free: Some(offset), ..Functions::default() };
+                self.attach(ebpf, Path::new("/proc/self/exe"), &functions).map(drop).map_err(|error| error.to_string())
+            });
+        ProbeStatus { name: "tls/attach".into(), purpose: "attaching to functions of libraries", hint: hint(&result), error: result.err() }
+    }
+
     /// Attaches to the functions of a file. Everything or nothing: a half-attached pair would lie about one direction.
     pub fn attach(&self, ebpf: &mut Ebpf, path: &Path, functions: &Functions) -> Result<Links, Error> {
         if !self.usable {
@@ -85,4 +97,23 @@ impl Programs {
         }
         Ok(Links { links })
     }
+}
+
+/// A function that does nothing, to try a uprobe on.
+#[inline(never)]
+extern "C" fn bystander() {
+    std::hint::black_box(());
+}
+
+/// File offset of [`bystander`] in this program's file.
+fn own_function() -> Option<u64> {
+    let address = bystander as *const () as u64;
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    maps.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (from, to) = fields.next()?.split_once('-')?;
+        let offset = fields.nth(1)?;
+        let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+        (hex(from)?..hex(to)?).contains(&address).then_some(address - hex(from)? + hex(offset)?)
+    })
 }
