@@ -1,0 +1,104 @@
+//! `otlp_http`.
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest};
+use pipeline::Signal;
+use prost::Message;
+use tokio::time::Instant;
+
+use super::{
+    CANARY,
+    servers::{Http, response},
+    start, until,
+};
+
+const FAST: &str = "retry_on_failure: {initial_interval: 10ms, max_interval: 20ms, max_elapsed_time: 60s}";
+
+#[tokio::test]
+async fn spans_and_log_records_arrive_with_headers_and_gzip() {
+    let server = Http::default();
+    let address = server.listen().await;
+    let yaml = format!("{{endpoint: 'http://{address}/base/', headers: {{X-Key: {CANARY}}}}}");
+    let running = start("otlphttp", &yaml);
+    running.export(Signal::Traces, 3);
+    running.until_sent(3).await;
+    running.export(Signal::Logs, 2);
+    running.until_sent(5).await;
+    running.exporter.shutdown().await.unwrap();
+    let posts = server.posts.lock().unwrap();
+    let [traces, logs] = &posts[..] else { unreachable!("two requests") };
+    assert_eq!((traces.path.as_str(), logs.path.as_str()), ("/base/v1/traces", "/base/v1/logs"));
+    for expected in
+        [format!("x-key: {CANARY}"), "content-encoding: gzip".into(), "content-type: application/x-protobuf".into()]
+    {
+        assert!(traces.head.to_lowercase().contains(&expected), "{expected}");
+    }
+    assert_eq!(ExportTraceServiceRequest::decode(&traces.body[..]).unwrap().resource_spans.len(), 3);
+    assert_eq!(ExportLogsServiceRequest::decode(&logs.body[..]).unwrap().resource_logs.len(), 2);
+}
+
+#[tokio::test]
+async fn json_without_compression_goes_to_the_signals_own_endpoint() {
+    let server = Http::default();
+    let partial = r#"{"partialSuccess":{"rejectedSpans":"1","errorMessage":"too old"}}"#;
+    server.script.lock().unwrap().push_back(response("200 OK", "", partial));
+    let address = server.listen().await;
+    let running =
+        start("otlp_http", &format!("traces_endpoint: http://{address}/own\nencoding: json\ncompression: none"));
+    running.export(Signal::Traces, 3);
+    running.until_sent(2).await;
+    assert_eq!(running.dropped("rejected"), 1);
+    // There is no endpoint for these.
+    running.export(Signal::Logs, 2);
+    until(|| running.dropped("permanent") == 2).await;
+    running.exporter.shutdown().await.unwrap();
+    let posts = server.posts.lock().unwrap();
+    assert_eq!(posts[0].path, "/own");
+    assert!(posts[0].head.to_lowercase().contains("content-type: application/json"));
+    let body: serde_json::Value = serde_json::from_slice(&posts[0].body).unwrap();
+    assert_eq!(body["resourceSpans"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_failure_that_may_pass_is_tried_again_and_another_is_not() {
+    let server = Http::default();
+    server.script.lock().unwrap().extend([
+        response("503 Service Unavailable", "", ""),
+        response("429 Too Many Requests", "retry-after: 1\r\n", ""),
+    ]);
+    let address = server.listen().await;
+    let running = start("otlp_http", &format!("endpoint: http://{address}\n{FAST}"));
+    let began = Instant::now();
+    running.export(Signal::Traces, 1);
+    running.until_sent(1).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "Retry-After is respected");
+    assert_eq!(server.posts.lock().unwrap().len(), 3);
+
+    let elsewhere = format!("location: http://{address}/elsewhere\r\n");
+    server.script.lock().unwrap().extend([
+        response("401 Unauthorized", "", ""),
+        response("500 Internal Server Error", "", ""),
+        response("307 Temporary Redirect", &elsewhere, ""),
+    ]);
+    for count in 1..=3 {
+        running.export(Signal::Traces, 1);
+        until(|| running.dropped("permanent") == count).await;
+    }
+    running.exporter.shutdown().await.unwrap();
+    assert_eq!(server.posts.lock().unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn an_unreachable_endpoint_does_not_hold_up_the_stop() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let running = start("otlp_http", &format!("endpoint: http://{address}\nheaders: {{x-key: {CANARY}}}"));
+    running.export(Signal::Traces, 3);
+    let began = Instant::now();
+    let error = running.exporter.shutdown().await.unwrap_err().to_string();
+    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(error.starts_with("3 spans, 0 log records were not delivered: "), "{error}");
+    assert!(error.to_lowercase().contains("refused") && !error.contains(CANARY), "{error}");
+}
