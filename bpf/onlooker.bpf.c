@@ -5,3 +5,14 @@
 
 /* The kernel offers some helpers only to programs that say GPL (include/linux/license.h). */
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+/* Never called: they bring the events' layouts into the object's BTF, where a test compares them with the decoder's. */
+int process_layouts(struct exec_event *exec, struct fork_event *fork, struct exit_event *exit, struct map_event *map)
+{
+	return 0;
+}
+
+int tls_layouts(struct data_event *data, struct close_event *close)
+{
+	return 0;
+}

@@ -15,7 +15,7 @@ static __always_inline void read_cwd(struct task_struct *task, struct exec_event
 	struct vfsmount *root_mnt = BPF_CORE_READ(fs, root.mnt);
 	struct dentry *dentry = BPF_CORE_READ(fs, pwd.dentry);
 	struct vfsmount *vfsmnt = BPF_CORE_READ(fs, pwd.mnt);
-	int done = 0;
+	int done = 0, cut = 0;
 
 #pragma unroll
 	for (int i = 0; i < CWD_LEVELS; i++) {
@@ -40,12 +40,14 @@ static __always_inline void read_cwd(struct task_struct *task, struct exec_event
 			continue;
 		}
 		const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
-		bpf_probe_read_kernel_str(event->cwd[i], CWD_NAME_SIZE, name);
+		/* A name that fills its slot may be longer: the path would be wrong. */
+		if (bpf_probe_read_kernel_str(event->cwd[i], CWD_NAME_SIZE, name) >= CWD_NAME_SIZE)
+			cut = 1;
 		dentry = parent;
 	}
 	if (dentry == root && vfsmnt == root_mnt)
 		done = 1;
-	event->cwd_state = done;
+	event->cwd_state = done && !cut;
 }
 
 SEC("raw_tp/sched_process_exec")
@@ -90,6 +92,15 @@ int process_exec(__u64 *ctx)
 	return 0;
 }
 
+/* User space may write a process down after its end: without this, the next process of that number would inherit it.
+ * User space knows start times by clock tick only, hence the tolerance. */
+static __always_inline void forget(void *map, __u32 tgid, __u64 start)
+{
+	__u64 *earlier = bpf_map_lookup_elem(map, &tgid);
+	if (earlier && *earlier + 20000000 < start)
+		bpf_map_delete_elem(map, &tgid);
+}
+
 SEC("raw_tp/sched_process_fork")
 int process_fork(__u64 *ctx)
 {
@@ -105,9 +116,11 @@ int process_fork(__u64 *ctx)
 		return 0;
 	__u64 child_start = BPF_CORE_READ(child, start_boottime);
 	int from_self = tgid == config->self;
+	forget(&WATCHED, child_tgid, child_start);
+	forget(&EXCLUDED, child_tgid, child_start);
 	if (from_self ? config->watch_children : bpf_map_lookup_elem(&WATCHED, &tgid) != 0)
 		bpf_map_update_elem(&WATCHED, &child_tgid, &child_start, BPF_ANY);
-	else if (bpf_map_lookup_elem(&EXCLUDED, &tgid))
+	if (!from_self && bpf_map_lookup_elem(&EXCLUDED, &tgid))
 		bpf_map_update_elem(&EXCLUDED, &child_tgid, &child_start, BPF_ANY);
 	if (!wanted(child_tgid))
 		return 0;
@@ -124,8 +137,16 @@ int process_fork(__u64 *ctx)
 	return 0;
 }
 
+struct process_id {
+	__u64 start;
+	__u32 tgid;
+	__u32 pad;
+};
+
 /* Processes whose exit was told already: two last threads may both see `live == 0`. */
-struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 8192); __type(key, __u32); __type(value, __u64); } EXITED SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 8192); __type(key, struct process_id); __type(value, __u8); } EXITED SEC(".maps");
+
+#define EEXIST 17
 
 SEC("raw_tp/sched_process_exit")
 int process_exit(__u64 *ctx)
@@ -142,10 +163,9 @@ int process_exit(__u64 *ctx)
 	if (!want)
 		return 0;
 	__u64 start = leader_start(task);
-	__u64 *told = bpf_map_lookup_elem(&EXITED, &tgid);
-	if (told && *told == start)
-		return 0;
-	if (bpf_map_update_elem(&EXITED, &tgid, &start, told ? BPF_EXIST : BPF_NOEXIST) && !told)
+	struct process_id id = {.start = start, .tgid = tgid};
+	__u8 told = 1;
+	if (bpf_map_update_elem(&EXITED, &id, &told, BPF_NOEXIST) == -EEXIST)
 		return 0; /* the other thread was first */
 	struct exit_event *event = bpf_ringbuf_reserve(&LIFECYCLE, sizeof(*event), 0);
 	if (!event) {

@@ -16,16 +16,20 @@
 struct call {
 	__u64 object;
 	__u64 buffer;
+	__u64 size;  /* of the buffer: what a call moves is never more */
 	__u64 moved; /* address of the size_t result of the _ex functions; 0 for the others */
 	__u64 start; /* start_boottime of the process */
 };
 
-/* The call that a thread is in, by (tgid, tid) and direction: a read may be nested in a write. */
-struct call_key {
-	__u64 thread;
-	__u64 write;
+/* A call that has not returned yet, by its stack frame: TLS inside of TLS (an HTTPS proxy) nests calls in one thread,
+ * and coroutines interleave them. Probes sit on a function's first instruction, so that at entry the stack pointer
+ * is at the return address, and at return just above it. LRU: a thread that is killed in a call never returns. */
+struct frame {
+	__u64 stack;
+	__u32 tgid;
+	__u32 pad;
 };
-struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 16384); __type(key, struct call_key); __type(value, struct call); } CALLS SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct frame); __type(value, struct call); } CALLS SEC(".maps");
 
 /* Connections that user space has ruled out. */
 struct connection {
@@ -35,19 +39,42 @@ struct connection {
 };
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct connection); __type(value, __u8); } IGNORED SEC(".maps");
 
-static __always_inline int enter(struct registers *regs, __u64 write, __u64 moved)
+static __always_inline int enter(struct registers *regs, __u64 size, __u64 moved)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
-	if (!wanted(thread >> 32))
+	__u32 tgid = thread >> 32;
+	if (!wanted(tgid))
 		return 0;
-	struct connection connection = {.object = regs->di, .tgid = thread >> 32};
-	if (bpf_map_lookup_elem(&IGNORED, &connection))
+	struct frame frame = {.stack = regs->sp, .tgid = tgid};
+	struct connection connection = {.object = regs->di, .tgid = tgid};
+	if (bpf_map_lookup_elem(&IGNORED, &connection)) {
+		/* Were there a call that was left by a jump, this one's return would be taken for its. */
+		bpf_map_delete_elem(&CALLS, &frame);
 		return 0;
-	struct call_key key = {.thread = thread, .write = write};
-	struct call call = {.object = regs->di, .buffer = regs->si, .moved = moved, .start = leader_start((struct task_struct *)bpf_get_current_task())};
-	if (bpf_map_update_elem(&CALLS, &key, &call, BPF_ANY))
+	}
+	struct call call = {
+		.object = regs->di,
+		.buffer = regs->si,
+		.size = size,
+		.moved = moved,
+		.start = leader_start((struct task_struct *)bpf_get_current_task()),
+	};
+	if (bpf_map_update_elem(&CALLS, &frame, &call, BPF_ANY))
 		drop(DROP_CALL_MAP, 1);
 	return 0;
+}
+
+/* How to submit to the payload ring: a wake-up is dear, and the reader looks by itself every few milliseconds unless
+ * it said that it sleeps. */
+static __always_inline __u64 waking(void)
+{
+	__u32 zero = 0;
+	__u32 *asleep = bpf_map_lookup_elem(&ASLEEP, &zero);
+	if (asleep && *asleep) {
+		*asleep = 0;
+		return BPF_RB_FORCE_WAKEUP;
+	}
+	return bpf_ringbuf_query(&PAYLOAD, BPF_RB_AVAIL_DATA) >= WAKE_AT ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 /* Hands one chunk over, in a place of constant size because the ring wants one. */
@@ -70,8 +97,7 @@ static __always_inline int enter(struct registers *regs, __u64 write, __u64 move
 				event->write = write;                                                                  \
 				fill_header(&event->header, EVENT_DATA, sizeof(*event) + taken, thread >> 32, thread,  \
 					    call->start);                                                              \
-				__u64 pending = bpf_ringbuf_query(&PAYLOAD, BPF_RB_AVAIL_DATA);                        \
-				bpf_ringbuf_submit(event, pending >= WAKE_AT ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP); \
+				bpf_ringbuf_submit(event, waking());                                                        \
 			}                                                                                              \
 		} else {                                                                                               \
 			drop(DROP_PAYLOAD_RING, 1);                                                                    \
@@ -80,13 +106,13 @@ static __always_inline int enter(struct registers *regs, __u64 write, __u64 move
 		taken;                                                                                                 \
 	})
 
-/* One chunk of the call that this thread is in. A global function, so that the verifier looks at it once and not
+/* One chunk of the call with this stack pointer. A global function, so that the verifier looks at it once and not
  * in every round of the loop; such functions take numbers only. Gives the bytes taken, 0 if there is no call. */
-__attribute__((noinline)) __u64 hand_over(__u64 offset, __u64 total, __u64 write)
+__attribute__((noinline)) __u64 hand_over(__u64 stack, __u64 offset, __u64 total, __u64 write)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
-	struct call_key key = {.thread = thread, .write = write};
-	struct call *call = bpf_map_lookup_elem(&CALLS, &key);
+	struct frame frame = {.stack = stack, .tgid = thread >> 32};
+	struct call *call = bpf_map_lookup_elem(&CALLS, &frame);
 	if (!call || offset >= total)
 		return 0;
 	__u64 left = total - offset;
@@ -103,9 +129,8 @@ __attribute__((noinline)) __u64 hand_over(__u64 offset, __u64 total, __u64 write
 
 static __always_inline int leave(struct registers *regs, __u64 write, int ex)
 {
-	__u64 thread = bpf_get_current_pid_tgid();
-	struct call_key key = {.thread = thread, .write = write};
-	struct call *call = bpf_map_lookup_elem(&CALLS, &key);
+	struct frame frame = {.stack = regs->sp - sizeof(__u64), .tgid = bpf_get_current_pid_tgid() >> 32};
+	struct call *call = bpf_map_lookup_elem(&CALLS, &frame);
 	if (!call)
 		return 0;
 	__s64 result = (__s32)regs->ax;
@@ -115,42 +140,45 @@ static __always_inline int leave(struct registers *regs, __u64 write, int ex)
 			total = result;
 		else if (bpf_probe_read_user(&total, sizeof(total), (void *)call->moved))
 			total = 0;
+		/* More than asked for is no length: nothing was moved, or this is not the function that it seemed. */
+		if (total > call->size)
+			total = 0;
 	}
 	__u64 offset = 0;
 	for (int i = 0; i < CHUNKS; i++) {
-		__u64 taken = hand_over(offset, total, write);
+		__u64 taken = hand_over(frame.stack, offset, total, write);
 		if (!taken)
 			break;
 		offset += taken;
 	}
 	if (offset < total)
 		drop(DROP_TOO_LARGE, total - offset);
-	bpf_map_delete_elem(&CALLS, &key);
+	bpf_map_delete_elem(&CALLS, &frame);
 	return 0;
 }
 
 SEC("uprobe/write_enter")
 int write_enter(struct registers *regs)
 {
-	return enter(regs, 1, 0);
+	return enter(regs, (__u32)regs->dx, 0);
 }
 
 SEC("uprobe/write_ex_enter")
 int write_ex_enter(struct registers *regs)
 {
-	return enter(regs, 1, regs->cx);
+	return enter(regs, regs->dx, regs->cx);
 }
 
 SEC("uprobe/read_enter")
 int read_enter(struct registers *regs)
 {
-	return enter(regs, 0, 0);
+	return enter(regs, (__u32)regs->dx, 0);
 }
 
 SEC("uprobe/read_ex_enter")
 int read_ex_enter(struct registers *regs)
 {
-	return enter(regs, 0, regs->cx);
+	return enter(regs, regs->dx, regs->cx);
 }
 
 SEC("uretprobe/write_leave")
@@ -194,6 +222,6 @@ int object_free(struct registers *regs)
 	event->object = regs->di;
 	struct task_struct *task = (void *)bpf_get_current_task();
 	fill_header(&event->header, EVENT_CLOSE, sizeof(*event), thread >> 32, thread, leader_start(task));
-	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(event, waking());
 	return 0;
 }

@@ -21,11 +21,16 @@ struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536); __uint(map
 /* Counters are per CPU: atomics on globals do not load on 5.10. */
 struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, DROP_REASONS); __type(key, __u32); __type(value, __u64); } DROPS SEC(".maps");
 
+/* 1: the reader sleeps for long; whoever has something for it wakes it. */
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __u32); } ASLEEP SEC(".maps");
+
+/* A uprobe may be preempted by another one on its processor, hence the atomic addition (to a map's value: that loads
+ * everywhere). */
 static __always_inline void drop(__u32 reason, __u64 n)
 {
 	__u64 *count = bpf_map_lookup_elem(&DROPS, &reason);
 	if (count)
-		*count += n;
+		__sync_fetch_and_add(count, n);
 }
 
 static __always_inline struct config *settings(void)

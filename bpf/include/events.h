@@ -7,7 +7,7 @@
 #include <linux/types.h>
 
 #define ARGS_SIZE 4096
-#define FILENAME_SIZE 256
+#define FILENAME_SIZE 512
 #define CWD_LEVELS 12
 #define CWD_NAME_SIZE 128
 
@@ -39,7 +39,7 @@ struct exec_event {
 	__u32 gid;
 	__u32 args_size;      /* bytes in args, at most ARGS_SIZE */
 	__u32 args_truncated; /* 1 if there was more */
-	__u32 cwd_state;      /* 1: the walk reached the root; 0: it did not */
+	__u32 cwd_state;      /* 1: every name up to the root is there, whole; 0: not */
 	char filename[FILENAME_SIZE];
 	/* Names from the working directory upwards; empty slots are mount crossings or unused. */
 	char cwd[CWD_LEVELS][CWD_NAME_SIZE];

@@ -12,7 +12,7 @@ use std::{
 
 use receiver::{
     event::{Direction, Event, EventKind},
-    probes::{Delivery, Options, Probes, Reader, Scope},
+    probes::{Delivery, Options, Probes, Reader, Scope, tls::Links},
     targets::openssl,
 };
 
@@ -20,12 +20,28 @@ use receiver::{
 static ONE: Mutex<()> = Mutex::new(());
 
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<Event>>>);
+struct Sink(Arc<Mutex<Received>>);
+
+#[derive(Default)]
+struct Received {
+    events: Vec<Event>,
+    watermark: u64,
+    /// Events that came after a watermark that said that they would not.
+    late: usize,
+}
 
 impl Delivery for Sink {
     fn urgent(&mut self, _: &Event) {}
-    fn ordered(&mut self, events: Vec<Event>, _: u64) {
-        self.0.lock().unwrap().extend(events);
+    fn ordered(&mut self, events: Vec<Event>, watermark: u64) {
+        let mut received = self.0.lock().unwrap();
+        let mut newest = received.watermark;
+        for event in events {
+            received.late += usize::from(event.time < newest);
+            newest = event.time;
+            received.events.push(event);
+        }
+        received.late += usize::from(watermark < received.watermark);
+        received.watermark = watermark;
     }
 }
 
@@ -38,8 +54,12 @@ struct Watch {
 
 /// Watches what this test forks from now on; `None` where that is impossible.
 fn watch(test: &str) -> Option<Watch> {
+    watch_with(test, Options::default())
+}
+
+fn watch_with(test: &str, options: Options) -> Option<Watch> {
     let one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let options = Options { scope: Scope::Tree, watch_children: true, ..Options::default() };
+    let options = Options { scope: Scope::Tree, watch_children: true, ..options };
     match Probes::load(options) {
         Ok(mut probes) => {
             for line in probes.status() {
@@ -57,11 +77,17 @@ fn watch(test: &str) -> Option<Watch> {
 }
 
 impl Watch {
-    fn stop(mut self) -> Vec<Event> {
+    fn stop(self) -> Vec<Event> {
+        let (events, drops) = self.stop_with_losses();
+        assert_eq!(drops.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>(), [], "nothing is lost");
+        events
+    }
+
+    fn stop_with_losses(mut self) -> (Vec<Event>, Vec<(&'static str, u64)>) {
         self.reader.stop();
-        let drops: Vec<_> = self.probes.drops().into_iter().filter(|(_, count)| *count > 0).collect();
-        assert_eq!(drops, [], "nothing is lost");
-        std::mem::take(&mut *self.sink.0.lock().unwrap())
+        let mut received = self.sink.0.lock().unwrap();
+        assert_eq!(received.late, 0, "the watermarks hold");
+        (std::mem::take(&mut received.events), self.probes.drops())
     }
 }
 
@@ -126,6 +152,258 @@ fn children_of_children_are_seen_and_long_arguments_are_flagged() {
     assert!(echo.args_truncated && echo.args[1].len() < 4096 && echo.args[1].starts_with("xxx"));
     let own = std::process::id();
     assert!(events.iter().all(|event| event.process.tgid != own || matches!(event.kind, EventKind::Fork { .. })));
+}
+
+/// Functions with the names and arguments of OpenSSL's, so that nothing need be installed. The "object" tells what
+/// happens: [`FAIL`], [`SHORT`], [`NEST`], [`LIE`]; else all is moved.
+mod library {
+    #![allow(non_snake_case, reason = "the names are OpenSSL's")]
+
+    use std::hint::black_box;
+
+    pub const FAIL: usize = 2;
+    pub const SHORT: usize = 3;
+    pub const NEST: usize = 4;
+    pub const LIE: usize = 5;
+    pub const INNER: usize = 6;
+
+    fn moved(object: usize, n: usize) -> Option<usize> {
+        match object {
+            FAIL => None,
+            SHORT => Some(n / 2),
+            LIE => Some(n + 4096),
+            _ => Some(n),
+        }
+    }
+
+    fn number(moved: Option<usize>) -> i32 {
+        moved.map_or(-1, |n| i32::try_from(n).unwrap())
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub extern "C" fn SSL_write(object: usize, bytes: *const u8, n: i32) -> i32 {
+        let (object, _, n) = black_box((object, bytes, n));
+        if object == NEST {
+            let inner = super::pattern(INNER, 700);
+            black_box(SSL_write(INNER, inner.as_ptr(), 700));
+        }
+        number(moved(object, usize::try_from(n).unwrap()))
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub extern "C" fn SSL_read(object: usize, bytes: *mut u8, n: i32) -> i32 {
+        let (_, object, n) = black_box((bytes, object, n));
+        number(moved(object, usize::try_from(n).unwrap()))
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub extern "C" fn SSL_write_ex(object: usize, bytes: *const u8, n: usize, written: &mut usize) -> i32 {
+        let (object, n, _) = black_box((object, n, bytes));
+        moved(object, n).map_or(0, |n| {
+            *written = n;
+            1
+        })
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub extern "C" fn SSL_read_ex(object: usize, bytes: *mut u8, n: usize, read: &mut usize) -> i32 {
+        let (n, _, object) = black_box((n, bytes, object));
+        moved(object, n).map_or(0, |n| {
+            *read = n;
+            1
+        })
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub extern "C" fn SSL_free(object: usize) {
+        black_box(object);
+    }
+}
+
+fn pattern(seed: usize, length: usize) -> Vec<u8> {
+    (0..length).map(|i| u8::try_from((seed * 31 + i * 7) % 251).unwrap()).collect()
+}
+
+const SIZES: [usize; 12] = [1, 511, 512, 513, 4096, 4097, 16384, 65535, 65536, 65537, 200_000, 3 << 20];
+const THREADS: usize = 8;
+const CALLS: usize = 300;
+const IGNORED: usize = 7;
+const FLOOD: usize = 48 << 20;
+
+fn send(object: usize, bytes: &[u8]) {
+    library::SSL_write(object, bytes.as_ptr(), i32::try_from(bytes.len()).unwrap());
+}
+
+/// What a watched process does; the tests start it.
+#[test]
+#[ignore = "started by the other tests"]
+fn program() {
+    if std::env::var_os("ONLOOKER_TEST_PROGRAM").is_none() {
+        return;
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    let mut result = 0;
+    match line.trim() {
+        "sizes" => {
+            for size in SIZES {
+                let mut bytes = pattern(size, size);
+                let n = i32::try_from(size).unwrap();
+                library::SSL_write(1, bytes.as_ptr(), n);
+                library::SSL_write_ex(1, bytes.as_ptr(), size, &mut result);
+                library::SSL_read(1, bytes.as_mut_ptr(), n);
+                library::SSL_read_ex(1, bytes.as_mut_ptr(), size, &mut result);
+            }
+            library::SSL_free(1);
+            let mut bytes = pattern(0, 1000);
+            for object in [library::FAIL, library::LIE, library::SHORT] {
+                library::SSL_write(object, bytes.as_ptr(), 1000);
+                library::SSL_read_ex(object, bytes.as_mut_ptr(), 1000, &mut result);
+            }
+            send(library::NEST, &pattern(library::NEST, 5000));
+            for again in [b"hidden", b"so too"] {
+                send(IGNORED, again);
+            }
+            library::SSL_free(IGNORED);
+            send(IGNORED, b"seen");
+        }
+        "threads" => std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                scope.spawn(move || {
+                    for call in 0..CALLS {
+                        send(100 + thread, &pattern(call, 100 + call * 61));
+                    }
+                });
+            }
+        }),
+        "flood" => {
+            let bytes = pattern(0, FLOOD);
+            library::SSL_write_ex(1, bytes.as_ptr(), FLOOD, &mut result);
+        }
+        _ => {}
+    }
+}
+
+impl Watch {
+    /// Attaches to this very file and runs the program.
+    fn run(&mut self, what: &str, prepare: impl FnOnce(&mut Probes, u32)) -> (u32, Links) {
+        use std::io::Write;
+        let own = std::env::current_exe().unwrap();
+        let functions = openssl::find(&std::fs::read(&own).unwrap()[..]).unwrap();
+        let links = self.probes.attach_tls(&own, &functions).unwrap();
+        assert_eq!(links.count(), 9);
+        let mut child = Command::new(own)
+            .args(["--exact", "program", "--ignored"])
+            .env("ONLOOKER_TEST_PROGRAM", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        prepare(&mut self.probes, child.id());
+        child.stdin.take().unwrap().write_all(what.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+        (child.id(), links)
+    }
+}
+
+/// The chunks of a process, joined to calls in the order of their ends; a call that is not whole is an error.
+fn calls(events: &[Event], tgid: u32) -> Vec<(u64, Direction, Vec<u8>)> {
+    let mut open: HashMap<(u32, u64, Direction), Vec<u8>> = HashMap::new();
+    let mut calls = Vec::new();
+    for event in events.iter().filter(|event| event.process.tgid == tgid) {
+        let EventKind::Data(chunk) = &event.kind else { continue };
+        let key = (event.tid, chunk.object, chunk.direction);
+        let call = open.entry(key).or_default();
+        assert_eq!(chunk.offset, call.len() as u64);
+        call.extend(&chunk.bytes);
+        if chunk.total == call.len() as u64 {
+            calls.push((chunk.object, chunk.direction, open.remove(&key).unwrap()));
+        }
+    }
+    assert!(open.is_empty(), "every call is whole");
+    calls
+}
+
+#[test]
+fn calls_of_every_size_and_outcome_are_told() {
+    let Some(mut watch) = watch("calls_of_every_size_and_outcome_are_told") else { return };
+    let (tgid, links) = watch.run("sizes", |probes, tgid| {
+        probes.ignore(tgid, IGNORED as u64).unwrap();
+        // onlooker's own process is never seen.
+        send(1, b"onlooker's own");
+    });
+    let events = watch.stop();
+    drop(links);
+    let own = std::process::id();
+    assert!(events.iter().all(|event| event.process.tgid != own || matches!(event.kind, EventKind::Fork { .. })));
+    let mut expected = Vec::new();
+    for size in SIZES {
+        for direction in [Direction::Write, Direction::Write, Direction::Read, Direction::Read] {
+            expected.push((1, direction, pattern(size, size)));
+        }
+    }
+    let half = pattern(0, 500);
+    expected.push((library::SHORT as u64, Direction::Write, half.clone()));
+    expected.push((library::SHORT as u64, Direction::Read, half));
+    expected.push((library::INNER as u64, Direction::Write, pattern(library::INNER, 700)));
+    expected.push((library::NEST as u64, Direction::Write, pattern(library::NEST, 5000)));
+    expected.push((IGNORED as u64, Direction::Write, b"seen".to_vec()));
+    let calls = calls(&events, tgid);
+    let facts = |calls: &[(u64, Direction, Vec<u8>)]| {
+        calls.iter().map(|(object, direction, bytes)| (*object, *direction, bytes.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(facts(&calls), facts(&expected));
+    assert!(calls == expected, "byte for byte");
+    let closed: Vec<u64> = events
+        .iter()
+        .filter_map(|event| if let EventKind::Close { object } = event.kind { Some(object) } else { None })
+        .collect();
+    assert_eq!(closed, [1, IGNORED as u64]);
+}
+
+#[test]
+fn threads_do_not_mix() {
+    let Some(mut watch) = watch("threads_do_not_mix") else { return };
+    let (tgid, links) = watch.run("threads", |_, _| {});
+    let events = watch.stop();
+    drop(links);
+    let calls = calls(&events, tgid);
+    assert_eq!(calls.len(), THREADS * CALLS);
+    let mut next = [0; THREADS];
+    for (object, direction, bytes) in calls {
+        let thread = usize::try_from(object).unwrap() - 100;
+        assert_eq!(direction, Direction::Write);
+        assert!(bytes == pattern(next[thread], 100 + next[thread] * 61), "call {} of thread {thread}", next[thread]);
+        next[thread] += 1;
+    }
+}
+
+#[test]
+fn what_is_lost_is_known_to_the_byte() {
+    let options = Options { payload_ring: 1 << 20, ..Options::default() };
+    let Some(mut watch) = watch_with("what_is_lost_is_known_to_the_byte", options) else { return };
+    let (tgid, links) = watch.run("flood", |_, _| {});
+    let (events, drops) = watch.stop_with_losses();
+    drop(links);
+    let drops: HashMap<_, _> = drops.into_iter().collect();
+    let whole = pattern(0, FLOOD);
+    let (mut got, mut end) = (0, 0);
+    for event in events.iter().filter(|event| event.process.tgid == tgid) {
+        let EventKind::Data(chunk) = &event.kind else { continue };
+        assert_eq!(chunk.total, FLOOD as u64);
+        assert!(chunk.offset >= end, "in order");
+        end = chunk.offset + chunk.bytes.len() as u64;
+        let at = usize::try_from(chunk.offset).unwrap();
+        assert!(chunk.bytes[..] == whole[at..at + chunk.bytes.len()], "what is there is right");
+        got += chunk.bytes.len() as u64;
+    }
+    assert!(drops["payload_ring_full"] > 0, "the ring is too small for this");
+    assert_eq!(got + drops["payload_ring_full_bytes"], FLOOD as u64);
 }
 
 /// Sends 3 MiB in one write, then 300 small ones, over TLS to itself by memory BIOs.
