@@ -1,10 +1,16 @@
 //! `otlp_http`.
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use opentelemetry_proto::tonic::collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest};
 use pipeline::Signal;
 use prost::Message;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::Instant;
 
 use super::{
@@ -101,4 +107,56 @@ async fn an_unreachable_endpoint_does_not_hold_up_the_stop() {
     assert!(began.elapsed() < Duration::from_secs(3));
     assert!(error.starts_with("3 spans, 0 log records were not delivered: "), "{error}");
     assert!(error.to_lowercase().contains("refused") && !error.contains(CANARY), "{error}");
+}
+
+/// Answers every request on one connection after another; a failed handshake ends only its connection.
+fn listen_with_tls(cert: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> SocketAddr {
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert], key).unwrap();
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            let mut chunk = [0; 65536];
+            let mut got = Vec::new();
+            while let Ok(count @ 1..) = stream.read(&mut chunk) {
+                got.extend_from_slice(&chunk[..count]);
+                let text = String::from_utf8_lossy(&got).to_lowercase();
+                let Some(end) = got.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+                let length = text.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
+                if got.len() >= end + 4 + length.unwrap().parse::<usize>().unwrap() {
+                    let answer = response("200 OK", "connection: close\r\n", "");
+                    let _ = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
+                    break;
+                }
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn tls_needs_an_authority_that_is_trusted_unless_told_otherwise() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, made.cert.pem()).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let address = listen_with_tls(made.cert.der().clone(), key);
+    for tls in [format!("ca_file: '{}'", ca.display()), "insecure_skip_verify: true".into()] {
+        let running = start("otlp_http", &format!("endpoint: https://{address}\ntls: {{{tls}}}"));
+        running.export(Signal::Traces, 1);
+        running.until_sent(1).await;
+        running.exporter.shutdown().await.unwrap();
+    }
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(&ca, other.cert.pem()).unwrap();
+    let running = start("otlp_http", &format!("endpoint: https://{address}\ntls: {{ca_file: '{}'}}", ca.display()));
+    running.export(Signal::Traces, 1);
+    let error = running.exporter.shutdown().await.unwrap_err().to_string();
+    assert!(error.contains("ertificate"), "{error}");
+    assert_eq!(running.sent(), 0);
 }
