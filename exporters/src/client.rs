@@ -40,6 +40,14 @@ pub struct Tls {
     pub server_name_override: Option<String>,
 }
 
+/// A certificate chain and its key, as PEM. Not `Debug`: the key is a secret.
+pub struct Pem {
+    /// The chain.
+    pub cert: Vec<u8>,
+    /// The key.
+    pub key: Vec<u8>,
+}
+
 impl Tls {
     /// What holds for both exporters.
     pub fn validate(&self, path: &str, problems: &mut Problems) {
@@ -54,9 +62,9 @@ impl Tls {
     }
 
     /// Reads the client's certificate and key, if they are set.
-    pub fn identity(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, ComponentError> {
+    pub fn identity(&self) -> Result<Option<Pem>, ComponentError> {
         let (Some(cert), Some(key)) = (&self.cert_file, &self.key_file) else { return Ok(None) };
-        Ok(Some((read("tls::cert_file", cert)?, read("tls::key_file", key)?)))
+        Ok(Some(Pem { cert: read("tls::cert_file", cert)?, key: read("tls::key_file", key)? }))
     }
 }
 

@@ -19,7 +19,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     Error,
-    client::{Compression, Headers, causes, server_text},
+    client::{Compression, Headers, Pem, causes, install_provider, server_text},
     encode::Request,
     queue::{Client, Queued},
 };
@@ -49,12 +49,12 @@ impl Grpc {
             .map_err(|error| wrong(&error))?
             .connect_timeout(config.timeout.0);
         if secure {
-            crate::client::install_provider();
+            install_provider();
             let mut tls = match config.tls.ca()? {
                 Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
                 None => ClientTlsConfig::new().with_native_roots(),
             };
-            if let Some((cert, key)) = config.tls.identity()? {
+            if let Some(Pem { cert, key }) = config.tls.identity()? {
                 tls = tls.identity(Identity::from_pem(cert, key));
             }
             if let Some(name) = &config.tls.server_name_override {

@@ -23,7 +23,7 @@ use reqwest::{
 
 use crate::{
     Error,
-    client::{Compression, Headers, causes, install_provider, server_text},
+    client::{Compression, Headers, Pem, causes, install_provider, server_text},
     encode::{Request, json},
     queue::{Client, Queued},
 };
@@ -92,8 +92,11 @@ impl Http {
         if let Some(pem) = config.tls.ca()? {
             let roots = Certificate::from_pem_bundle(&pem).map_err(|error| wrong("tls::ca_file", &error))?;
             builder = builder.tls_certs_only(roots);
+        } else if [&traces, &logs].into_iter().flatten().all(|url| url.scheme() == "http") {
+            // A container may have no authorities at all; without TLS that must not fail the start.
+            builder = builder.tls_certs_only([]);
         }
-        if let Some((mut pem, key)) = config.tls.identity()? {
+        if let Some(Pem { cert: mut pem, key }) = config.tls.identity()? {
             pem.push(b'\n');
             pem.extend_from_slice(&key);
             builder = builder.identity(Identity::from_pem(&pem).map_err(|error| wrong("tls::cert_file", &error))?);
