@@ -10,6 +10,6 @@ use crate::{cli::ConfigArgs, error::Error, registry::registry};
 pub fn validate(args: &ConfigArgs) -> Result<ExitCode, Error> {
     let registry = registry();
     let config = Config::check(&args.load(None)?, &registry)?;
-    Graph::build(&config, &registry, &Mode::Service, None, &Arc::new(Telemetry::default()))?;
+    Graph::build(&config, &registry, &Mode::Validate, None, &Arc::new(Telemetry::default()))?;
     Ok(ExitCode::SUCCESS)
 }

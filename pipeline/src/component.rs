@@ -53,11 +53,13 @@ pub struct Batch {
 pub type Output = mpsc::Sender<Batch>;
 
 /// How the program was started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// `onlooker --config`: watch the host by the configured rules.
     #[default]
     Service,
+    /// `onlooker validate`: built and thrown away. Files may be read; nothing may be made, locked or attached.
+    Validate,
     /// `onlooker run -- CMD`: watch only what this process starts after the receivers are ready.
     Run {
         /// The command and its arguments, so that its libraries can be looked at before it starts.

@@ -13,7 +13,7 @@ pub mod verify;
 use std::sync::Arc;
 
 use pipeline::{
-    BuildContext, ComponentError, Factory, Kind, Observation, Processor, Signal, Timestamp,
+    BuildContext, ComponentError, Factory, Kind, Mode, Observation, Processor, Signal, Timestamp,
     observation::{Finding, Host, ProcessInfo, Severity},
     record::{Envelope, Record, Value},
 };
@@ -68,7 +68,8 @@ impl Signing {
         };
         let key = key.map_err(|error| ComponentError::new(error.to_string()))?;
         let key_id = config.key_id.clone().unwrap_or_else(|| key.id().to_owned());
-        let (state, chain) = match &config.state_file {
+        let wanted = config.state_file.as_ref().filter(|_| context.mode != Mode::Validate);
+        let (state, chain) = match wanted {
             None => (None, None),
             Some(path) => {
                 let (state, chain) =

@@ -70,7 +70,7 @@ impl Receiver for Ebpf {
         }
         let command = match &self.context.mode {
             Mode::Run { command } => Some(command.as_slice()),
-            Mode::Service | Mode::Replay { .. } => None,
+            Mode::Service | Mode::Validate | Mode::Replay { .. } => None,
         };
         let header =
             Header { host: host::host(), clock: host::clock(), settings: self.config.settings(command.is_some()) };
