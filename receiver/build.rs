@@ -1,6 +1,10 @@
 //! Compiles the kernel side (`bpf/`) into one object that the crate embeds.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../bpf");
@@ -10,12 +14,17 @@ fn main() {
     {
         println!("cargo::rerun-if-changed={}", root.join(file).display());
     }
+    println!("cargo::rerun-if-env-changed=CLANG");
     let arch = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
         Ok("x86_64") => ("x86", "x86_64-linux-gnu"),
         Ok(other) => return fail(&format!("the probes know x86_64 only so far, not {other}")),
         Err(_) => return fail("no target architecture"),
     };
     let clang = env::var("CLANG").unwrap_or_else(|_| "clang".into());
+    if !["/usr/include", "/usr/local/include"].iter().any(|folder| Path::new(folder).join("bpf/bpf_helpers.h").exists())
+    {
+        println!("cargo::warning=bpf/bpf_helpers.h was not found: install clang and libbpf-dev (`make deps`)");
+    }
     let status = Command::new(&clang)
         .args(["-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall", "-Werror"])
         .arg(format!("-D__TARGET_ARCH_{}", arch.0))
@@ -29,10 +38,8 @@ fn main() {
         .status();
     match status {
         Ok(status) if status.success() => {}
-        Ok(_) => {
-            fail("the kernel side does not compile; is libbpf-dev installed? `make deps` installs what is missing")
-        }
-        Err(error) => fail(&format!("cannot run {clang}: {error}; `make deps` installs clang and libbpf-dev")),
+        Ok(_) => fail("the kernel side does not compile (see above); it needs clang and libbpf-dev: `make deps`"),
+        Err(error) => fail(&format!("cannot run {clang}: {error}; install clang and libbpf-dev: `make deps`")),
     }
     // Smaller by the line tables that nobody reads; BTF stays. Without llvm-strip the object is merely bigger.
     for strip in ["llvm-strip", "llvm-strip-14", "llvm-strip-19"] {

@@ -121,6 +121,7 @@ impl Probes {
             ebpf,
         };
         probes.configure()?;
+        probes.status.push(own_namespace());
         probes.status.extend(process::attach(&mut probes.ebpf));
         probes.status.extend(probes.tls.load(&mut probes.ebpf));
         Ok(probes)
@@ -227,14 +228,38 @@ fn prerequisites() -> Result<(), Error> {
     ))
 }
 
+/// The kernel side counts processes as the host does. In a PID namespace of its own, onlooker would neither know itself
+/// nor what it starts.
+fn own_namespace() -> ProbeStatus {
+    /// `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
+    const HOST: &str = "pid:[4026531836]";
+    let own = std::fs::read_link("/proc/self/ns/pid").ok().filter(|own| own.as_os_str() != HOST);
+    ProbeStatus {
+        name: "process/ids".into(),
+        purpose: "telling processes by the numbers that the host gives them",
+        error: own.map(|own| format!("onlooker runs in a PID namespace of its own ({})", own.display())),
+        hint: Some(
+            "run it on the host, or in a container with the host's PID namespace (`--pid=host`, `hostPID: true`)"
+                .into(),
+        ),
+    }
+    .tidied()
+}
+
+impl ProbeStatus {
+    /// A hint is for an error.
+    fn tidied(mut self) -> Self {
+        self.hint = self.hint.filter(|_| self.error.is_some());
+        self
+    }
+}
+
 /// Tries everything, leaves nothing attached.
 pub fn doctor() -> Vec<ProbeStatus> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let line = |name: &str, purpose: &'static str, result: Result<(), Error>| ProbeStatus {
-        name: name.into(),
-        purpose,
-        error: result.err().map(|error| error.to_string()),
-        hint: None,
+    let line = |name: &str, purpose: &'static str, result: Result<(), Error>| {
+        let result = result.map_err(|error| error.to_string());
+        ProbeStatus { name: name.into(), purpose, hint: process::hint(&result), error: result.err() }
     };
     let mut lines = Vec::new();
     let mut version = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());

@@ -71,7 +71,12 @@ impl Programs {
                 let functions = Functions { free: Some(offset), ..Functions::default() };
                 self.attach(ebpf, Path::new("/proc/self/exe"), &functions).map(drop).map_err(|error| error.to_string())
             });
-        ProbeStatus { name: "tls/attach".into(), purpose: "attaching to functions of libraries", hint: hint(&result), error: result.err() }
+        ProbeStatus {
+            name: "tls/attach".into(),
+            purpose: "attaching to functions of libraries",
+            hint: hint(&result),
+            error: result.err(),
+        }
     }
 
     /// Attaches to the functions of a file. Everything or nothing: a half-attached pair would lie about one direction.
