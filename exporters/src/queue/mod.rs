@@ -139,6 +139,8 @@ impl Reason {
 
 #[derive(Default)]
 struct State {
+    /// When a retry was logged last.
+    retry_told: Option<Instant>,
     waiting: VecDeque<(Signal, Arc<Vec<Observation>>)>,
     busy: usize,
     closed: bool,
@@ -255,6 +257,16 @@ impl Shared {
         }
     }
 
+    /// Retries of many requests to one endpoint are one fact: told at most once per [`LOG_INTERVAL`].
+    fn tell_retry(&self) -> bool {
+        let mut state = self.lock();
+        let tell = state.retry_told.is_none_or(|last| last.elapsed() >= LOG_INTERVAL);
+        if tell {
+            state.retry_told = Some(Instant::now());
+        }
+        tell
+    }
+
     fn lost(&self) -> Result<(), ComponentError> {
         match self.lock().lost.take() {
             None => Ok(()),
@@ -318,8 +330,10 @@ impl Shared {
             if !retry.enabled || (!limit.is_zero() && began.elapsed() + delay > limit) {
                 return self.dropped(signal, count, Reason::RetriesExhausted, &message);
             }
-            tracing::warn!(exporter = %self.id, error = message, interval = ?delay,
-                "Exporting failed. Will retry the request after interval.");
+            if self.tell_retry() {
+                tracing::warn!(exporter = %self.id, error = message, interval = ?delay,
+                    "Exporting failed. Will retry the request after interval.");
+            }
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
                 () = self.closing.cancelled() => {}
