@@ -115,10 +115,14 @@ impl SelfTelemetry {
             }
             Encoding::Json => log.json().boxed(),
         };
-        let spans =
-            traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("onlooker")));
+        // Its own spans only: a library's could hold headers.
+        let own = EnvFilter::try_new("off,onlooker=info,pipeline=info,receiver=info,processors=info,exporters=info");
+        let own = own.map_err(|error| Error::Message(error.to_string()))?;
+        let spans = traces
+            .as_ref()
+            .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("onlooker")).with_filter(own));
         // A second start in one process (the demo's fallback) keeps the first subscriber.
-        let _ = tracing_subscriber::registry().with(filter).with(spans).with(log).try_init();
+        let _ = tracing_subscriber::registry().with(spans).with(log.with_filter(filter)).try_init();
         Ok(Self { metrics, traces })
     }
 

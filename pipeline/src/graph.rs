@@ -140,6 +140,7 @@ impl Graph {
     }
 
     /// Starts exporters, then processors, then receivers. When this returns, nothing that happens later is missed.
+    #[tracing::instrument(skip_all, name = "start")]
     pub async fn start(self) -> Result<Running, Error> {
         let Graph { mut receivers, exporters, flows, telemetry } = self;
         for (id, exporter) in &exporters {
@@ -297,6 +298,7 @@ impl Running {
 
     /// Stops receivers first, lets the processors finish, then drains the exporters' queues. `limit` bounds all of it;
     /// what failed or was lost is in the errors.
+    #[tracing::instrument(skip_all, name = "shutdown")]
     pub async fn shutdown(mut self, limit: Duration) -> Result<(), Vec<Error>> {
         let deadline = tokio::time::Instant::now() + limit;
         let mut errors = Vec::new();

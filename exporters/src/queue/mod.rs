@@ -293,6 +293,7 @@ impl Shared {
         }
     }
 
+    #[tracing::instrument(skip_all, name = "export", fields(exporter = %self.id, signal = signal.as_str(), items = count))]
     async fn deliver<C: Client>(&self, client: &C, signal: Signal, request: Request, count: usize) {
         let body = match client.prepare(request) {
             Ok(body) => body,
