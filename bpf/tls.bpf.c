@@ -3,7 +3,7 @@
  * retries give nothing, and the pages are resident. */
 #include "include/common.h"
 
-/* Pending bytes at which the reader is woken; before that its poll timeout finds them. A wake-up costs 5 µs. */
+/* The reader is woken whenever so many more bytes are pending; before that its poll timeout finds them. A wake-up costs 5 µs. */
 #define WAKE_AT (256 << 10)
 #define SMALL 512
 #define MEDIUM 4096
@@ -66,7 +66,7 @@ static __always_inline int enter(struct registers *regs, __u64 size, __u64 moved
 
 /* How to submit to the payload ring: a wake-up is dear, and the reader looks by itself every few milliseconds unless
  * it said that it sleeps. */
-static __always_inline __u64 waking(void)
+static __always_inline __u64 waking(__u64 added) /* with the record's own header */
 {
 	__u32 zero = 0;
 	__u32 *asleep = bpf_map_lookup_elem(&ASLEEP, &zero);
@@ -74,7 +74,9 @@ static __always_inline __u64 waking(void)
 		*asleep = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}
-	return bpf_ringbuf_query(&PAYLOAD, BPF_RB_AVAIL_DATA) >= WAKE_AT ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	/* Once every WAKE_AT bytes, not with each record beyond it: the reader may be awake already. */
+	__u64 pending = bpf_ringbuf_query(&PAYLOAD, BPF_RB_AVAIL_DATA);
+	return pending % WAKE_AT < added && pending >= WAKE_AT ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 /* Hands one chunk over, in a place of constant size because the ring wants one. */
@@ -97,7 +99,7 @@ static __always_inline __u64 waking(void)
 				event->write = write;                                                                  \
 				fill_header(&event->header, EVENT_DATA, sizeof(*event) + taken, thread >> 32, thread,  \
 					    call->start);                                                              \
-				bpf_ringbuf_submit(event, waking());                                                        \
+				bpf_ringbuf_submit(event, waking(sizeof(struct data_event) + 8 + (ROOM)));                  \
 			}                                                                                              \
 		} else {                                                                                               \
 			drop(DROP_PAYLOAD_RING, 1);                                                                    \
@@ -145,7 +147,7 @@ static __always_inline int leave(struct registers *regs, __u64 write, int ex)
 			total = 0;
 	}
 	__u64 offset = 0;
-	for (int i = 0; i < CHUNKS; i++) {
+	for (int i = 0; i < CHUNKS && offset < total; i++) {
 		__u64 taken = hand_over(frame.stack, offset, total, write);
 		if (!taken)
 			break;
@@ -222,6 +224,6 @@ int object_free(struct registers *regs)
 	event->object = regs->di;
 	struct task_struct *task = (void *)bpf_get_current_task();
 	fill_header(&event->header, EVENT_CLOSE, sizeof(*event), thread >> 32, thread, leader_start(task));
-	bpf_ringbuf_submit(event, waking());
+	bpf_ringbuf_submit(event, waking(sizeof(*event) + 8));
 	return 0;
 }

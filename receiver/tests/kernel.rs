@@ -12,7 +12,7 @@ use std::{
 
 use receiver::{
     event::{Direction, Event, EventKind},
-    probes::{Delivery, Options, Probes, Reader, Scope, tls::Links},
+    probes::{Delivery, Options, Probes, Reader, Scope, now, tls::Links},
     targets::openssl,
 };
 
@@ -28,6 +28,8 @@ struct Received {
     watermark: u64,
     /// Events that came after a watermark that said that they would not.
     late: usize,
+    /// From the end of a TLS call until it was delivered, in ns: the longest.
+    slowest: u64,
 }
 
 impl Delivery for Sink {
@@ -38,6 +40,9 @@ impl Delivery for Sink {
         for event in events {
             received.late += usize::from(event.time < newest);
             newest = event.time;
+            if matches!(event.kind, EventKind::Data(_)) {
+                received.slowest = received.slowest.max(now() - event.time);
+            }
             received.events.push(event);
         }
         received.late += usize::from(watermark < received.watermark);
@@ -294,6 +299,11 @@ fn program() {
             eprintln!("watched: {} ns a call", cost(1));
             eprintln!("watched, connection ruled out: {} ns a call", cost(IGNORED));
         }
+        "quiet" => {
+            std::thread::sleep(std::time::Duration::from_millis(1500));
+            send(1, b"after a while");
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
         _ => {}
     }
 }
@@ -323,6 +333,10 @@ fn the_cost_of_a_call() {
         eprintln!("attached, another process is watched: {} ns a call", cost(1));
     });
     watch.stop();
+    drop(links);
+    let Some(mut watch) = self::watch("the_cost_of_a_call") else { return };
+    let (_, links) = watch.run("quiet", |_, _| {});
+    eprintln!("after a quiet while: delivered in {} us", watch.sink.0.lock().unwrap().slowest / 1000);
     drop(links);
 }
 

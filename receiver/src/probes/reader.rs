@@ -46,7 +46,7 @@ pub struct Reader {
 }
 
 /// What one processor has reserved, another one sees at most this much later, ns; generous.
-const SLACK: u64 = 100_000;
+const SLACK: u64 = 10_000;
 
 /// How long the thread sleeps when nothing wakes it: payload mostly does not.
 const TIMEOUT: Duration = Duration::from_millis(5);
