@@ -286,12 +286,12 @@ mod tests {
         let exec = Exec {
             parent: key(7, 50_000_001),
             filename: "./run".into(),
-            cwd: "/work".into(),
+            cwd: "/srv".into(),
             uid: 5,
             ..Exec::default()
         };
         let info = table.exec(key(8, 90_000_000), &exec, 95_000_000).info.clone();
-        assert_eq!(info.executable, "/work/run");
+        assert_eq!(info.executable, "/srv/run");
         assert_eq!(info.cgroup.as_deref(), Some("/a"));
         assert_eq!(info.user.as_deref(), Some("ada"));
         assert_eq!(info.exec_count, 1);
