@@ -198,6 +198,34 @@ fn without_rights_the_error_says_what_to_do() {
     assert!(text.contains("receivers::ebpf") && (text.contains("sudo") || text.contains("BTF")), "{text}");
 }
 
+/// A kernel without BTF: `run` and the demo say so; the demo shows the recorded run. Where mounts may be made.
+#[test]
+fn without_btf_it_is_told_and_the_demo_is_a_recorded_one() {
+    let (binary, btf) = (env!("CARGO_BIN_EXE_onlooker"), "/sys/kernel/btf");
+    let without = |command: &str| {
+        Command::new("unshare")
+            .args(["--mount", "sh", "-c", &format!("mount -t tmpfs none {btf} && {command}")])
+            .env("ONLOOKER", binary)
+            .output()
+    };
+    let possible = rustix::process::geteuid().is_root()
+        && Path::new(btf).exists()
+        && without("true").is_ok_and(|output| output.status.success());
+    if !possible {
+        return eprintln!("SKIPPED without_btf_it_is_told_and_the_demo_is_a_recorded_one: mounts cannot be made here");
+    }
+    let run = without("\"$ONLOOKER\" run -- echo ran").unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    assert!(run.stdout.is_empty(), "the command was run");
+    assert!(stderr(&run).contains("this kernel has no BTF"), "{}", stderr(&run));
+    let demo = without("\"$ONLOOKER\" demo").unwrap();
+    assert!(demo.status.success(), "{}", stderr(&demo));
+    let text = stdout(&demo) + &stderr(&demo);
+    for expected in ["No live run: this kernel has no BTF", "execute_tool shell"] {
+        assert!(text.contains(expected), "{expected}\nis not in\n{text}");
+    }
+}
+
 /// The demo's recording, replayed: no root, no kernel, the same tree on any machine.
 #[test]
 fn the_recorded_demo_shows_the_whole_tree() {

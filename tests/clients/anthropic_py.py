@@ -14,3 +14,10 @@ client.messages.create(**ask("tool", tools=tools))
 try: client.messages.create(**ask("status=429"))
 except anthropic.RateLimitError: pass
 client.messages.create(**ask("after the failure"))
+try: client.messages.create(**ask("status=529"))
+except anthropic.InternalServerError: pass
+# A request of 3 MiB, then a burst of 300 chunks, then one more call, all on one connection.
+client.messages.create(**ask("big " + "x" * (3 << 20)))
+with client.messages.stream(**ask("chunks=300")) as stream: stream.until_done()
+with client.messages.stream(**ask("gzip delay=0.01")) as stream: stream.until_done()
+client.messages.create(**ask("after the burst"))

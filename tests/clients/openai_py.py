@@ -24,6 +24,8 @@ try: client.with_options(max_retries=2).chat.completions.create(model="gpt-4o", 
 except openai.RateLimitError: pass
 try: client.chat.completions.create(model="gpt-4o", messages=say("status=400"))
 except openai.BadRequestError: pass
+try: client.with_options(max_retries=1).chat.completions.create(model="gpt-4o", messages=say("status=500"))
+except openai.InternalServerError: pass
 try:
     for _ in client.chat.completions.create(model="gpt-4o", messages=say("cut"), stream=True, stream_options={"include_usage": True}): pass
 except Exception: pass

@@ -32,7 +32,7 @@ def steer(text):
     return {
         "chunks": int(value("chunks", "3")), "delay": float(value("delay", "0")), "status": int(value("status", "0")),
         "cut": "cut" in words, "tool": "tool" in words, "thinking": "thinking" in words, "gzip": "gzip" in words,
-        "parallel": "parallel" in words,
+        "parallel": "parallel" in words, "abandoned": "abandoned" in words,
     }
 
 
@@ -114,7 +114,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 time.sleep(delay)
         if cut:
             self.close_connection = True
-            self.connection.unwrap if False else None
             self.connection.close()
             return
         if packer:
@@ -169,8 +168,10 @@ def chat(handler, request):
     else:
         truth.update(input=None, output=None, cached=None, reasoning=None)
     events.append((None, "[DONE]"))
-    if how["cut"]:
+    if how["cut"] or how["abandoned"]:  # by this side, or by the client, which says so beforehand
         truth.update(cut=True, input=None, output=None, cached=None, reasoning=None)
+    if how["abandoned"]:
+        truth.update(finish=[], abandoned=True)
     ledger(**truth)
     handler.stream(events, how["delay"], how["cut"], how["gzip"])
 
