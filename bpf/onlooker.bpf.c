@@ -12,7 +12,8 @@ int process_layouts(struct exec_event *exec, struct fork_event *fork, struct exi
 	return 0;
 }
 
-int tls_layouts(struct data_event *data, struct close_event *close)
+int tls_layouts(struct data_event *data, struct close_event *close, struct socket_event *socket, struct pair_event *pair,
+		struct socket_close_event *end)
 {
 	return 0;
 }

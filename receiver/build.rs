@@ -9,10 +9,11 @@ use std::{
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../bpf");
     let object = PathBuf::from(env::var("OUT_DIR").unwrap_or_default()).join("onlooker.bpf.o");
-    for file in
-        ["onlooker.bpf.c", "process.bpf.c", "tls.bpf.c", "include/common.h", "include/events.h", "include/kernel.h"]
-    {
-        println!("cargo::rerun-if-changed={}", root.join(file).display());
+    for folder in [root.clone(), root.join("include")] {
+        println!("cargo::rerun-if-changed={}", folder.display());
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            println!("cargo::rerun-if-changed={}", entry.path().display());
+        }
     }
     println!("cargo::rerun-if-env-changed=CLANG");
     let arch = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {

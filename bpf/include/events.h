@@ -18,6 +18,9 @@ enum event_type {
 	EVENT_MAP = 4,
 	EVENT_DATA = 5,
 	EVENT_CLOSE = 6,
+	EVENT_SOCKET = 7,
+	EVENT_PAIR = 8,
+	EVENT_SOCKET_CLOSE = 9,
 };
 
 /* Begins every event. */
@@ -74,6 +77,55 @@ struct data_event {
 	__u64 offset;
 	__u32 length;
 	__u32 write; /* 1: sent, 0: received */
+	__u64 socket; /* inode of the socket that the thread received from before; 0: not known */
+	__u32 source; /* enum source */
+	__u32 pad;
+};
+
+/* Where bytes were seen. */
+enum source {
+	SOURCE_TLS = 0,       /* a TLS object with both directions */
+	SOURCE_RECORD = 1,    /* one direction's record protection */
+	SOURCE_SOCKET = 2,    /* HTTP on a socket; the object is the socket's inode, here and below */
+	SOURCE_PIPE = 3,      /* JSON-RPC on a pipe or local socket */
+	SOURCE_HANDSHAKE = 4, /* TLS on a socket: the beginning of a call only */
+	SOURCE_DNS = 5,       /* a DNS message over UDP */
+};
+
+enum socket_kind {
+	SOCKET_TCP = 0,
+	SOCKET_UDP = 1,
+	SOCKET_UNIX = 2,
+	SOCKET_PIPE = 3,
+};
+
+/* First use of a socket or pipe by a watched process. Addresses are in network byte order, ports in host byte order. */
+struct socket_event {
+	struct event_header header;
+	__u64 id;    /* inode */
+	__u64 other; /* inode of the other end of a pair of local sockets; 0: not known */
+	__u8 local[16];
+	__u8 peer[16];
+	__u32 kind;   /* enum socket_kind */
+	__u32 family; /* AF_INET, AF_INET6; else 0 */
+	__u32 local_port;
+	__u32 peer_port;
+};
+
+/* A TLS object's records go through this socket. */
+struct pair_event {
+	struct event_header header;
+	__u64 object;
+	__u64 socket;
+	__u32 write; /* the direction that it is known for */
+	__u32 pad;
+};
+
+struct socket_close_event {
+	struct event_header header;
+	__u64 socket;
+	__u64 sent;
+	__u64 received;
 };
 
 struct close_event {

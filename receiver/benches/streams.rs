@@ -16,7 +16,15 @@ const PROCESS: ProcessKey = ProcessKey { tgid: 1, start: 1 };
 const CONFIG: Config = Config { max_body_size: 16 << 20, memory_limit: 256 << 20 };
 
 fn chunk(direction: Direction, bytes: &Bytes) -> Chunk {
-    Chunk { object: 1, direction, total: bytes.len() as u64, offset: 0, bytes: bytes.clone() }
+    Chunk {
+        source: receiver::event::Source::Tls,
+        socket: 0,
+        object: 1,
+        direction,
+        total: bytes.len() as u64,
+        offset: 0,
+        bytes: bytes.clone(),
+    }
 }
 
 /// Feeds these chunks so many times; gives seconds and exchanges.

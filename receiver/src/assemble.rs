@@ -148,7 +148,7 @@ impl Assembler {
                 self.process(key, time, ProcessPhase::Exit(Exit { code: *code, signal }), out);
                 self.table.exit(event.process);
             }
-            EventKind::Map { .. } => {}
+            EventKind::Map { .. } | EventKind::Socket(_) | EventKind::Pair { .. } | EventKind::SocketClose { .. } => {}
             EventKind::Data(chunk) => {
                 let scope = self.settings.scope;
                 let entry = self.table.entry(event.process);

@@ -3,6 +3,8 @@
 //!
 //! Times are nanoseconds since boot (`bpf_ktime_get_boot_ns`); [`crate::event::Clock`] turns them into wall time.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use pipeline::{ProcessKey, Timestamp};
 
@@ -73,6 +75,76 @@ pub enum EventKind {
         /// Its address.
         object: u64,
     },
+    /// A watched process used a socket or pipe for the first time.
+    Socket(Socket),
+    /// A TLS object's records go through this socket: the thread that wrote plaintext sent on it next, or the one that
+    /// read plaintext received from it just before. Told when it becomes known, and again when it changes.
+    Pair {
+        /// The TLS object (`Chunk::object`).
+        object: u64,
+        /// `Socket::id`
+        socket: u64,
+        /// The direction that it is known for; both, where the object has both (`Source::Tls`).
+        direction: Direction,
+    },
+    /// A process closed a socket or pipe that it had used, or ended with it open.
+    SocketClose {
+        /// `Socket::id`
+        socket: u64,
+        /// Bytes that this process sent through it.
+        sent: u64,
+        /// Bytes that it received.
+        received: u64,
+    },
+}
+
+/// What kind of thing a descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketKind {
+    /// A TCP connection.
+    Tcp,
+    /// A UDP socket.
+    Udp,
+    /// A local socket (AF_UNIX), as Node uses for a child's standard streams.
+    Unix,
+    /// A pipe.
+    Pipe,
+}
+
+/// A socket or pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// Inode of the socket or pipe: the same in every process that holds it, unique while it lives. Two ends of a socket
+    /// pair have two, the ends of a pipe one.
+    pub id: u64,
+    /// Kind.
+    pub kind: SocketKind,
+    /// Own address (TCP, UDP).
+    pub local: Option<SocketAddr>,
+    /// The other end's address (TCP, connected UDP).
+    pub peer: Option<SocketAddr>,
+    /// The id of the other end of a local socket pair, where it is known.
+    pub other: Option<u64>,
+}
+
+/// Where bytes were seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// At a TLS library: the object has both directions (`SSL *`, a Go `*tls.Conn`).
+    #[default]
+    Tls,
+    /// At one direction's record protection (rustls, an AEAD): the objects of the two directions differ, and only the
+    /// socket ties them.
+    Record,
+    /// On a socket, as they are on the wire: what began as HTTP. `object` is the socket's id.
+    Socket,
+    /// On a pipe or local socket: what began as JSON-RPC. `object` is its id.
+    Pipe,
+    /// On a socket that carries TLS, as they are on the wire: the beginning of a call only, much of the first ones (the
+    /// ClientHello), little of later ones. `object` is the socket's id; the rest of the call never comes.
+    Handshake,
+    /// A DNS message over UDP. `object` is the socket's id.
+    Dns,
 }
 
 /// A successful exec.
@@ -99,8 +171,13 @@ pub struct Exec {
 /// Part of the plaintext of one TLS call. The chunks of a call come in order of `offset`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// Address of the TLS object.
+    /// Where the bytes were seen.
+    pub source: Source,
+    /// Address of the TLS object, or the socket's id (see [`Source`]).
     pub object: u64,
+    /// The socket (`Socket::id`) that the thread received from before this was read; 0: not known. What was written is
+    /// told by [`EventKind::Pair`].
+    pub socket: u64,
     /// Which way.
     pub direction: Direction,
     /// Bytes that the whole call moved.

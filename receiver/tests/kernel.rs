@@ -346,7 +346,7 @@ impl Watch {
         use std::io::Write;
         let own = std::env::current_exe().unwrap();
         let functions = openssl::find(&std::fs::read(&own).unwrap()[..]).unwrap();
-        let links = self.probes.attach_tls(&own, &functions).unwrap();
+        let links = self.probes.attach_tls(&own, &functions.plan().unwrap().sites).unwrap();
         assert_eq!(links.count(), 9);
         let mut child = Command::new(own)
             .args(["--exact", "program", "--ignored", "--nocapture"])
@@ -508,7 +508,7 @@ fn plaintext_is_whole_in_both_directions() {
     };
     let functions = openssl::find(&std::fs::read(&library).unwrap()[..]).unwrap();
     assert_eq!(functions.names().len(), 5);
-    let links = watch.probes.attach_tls(Path::new(&library), &functions).unwrap();
+    let links = watch.probes.attach_tls(Path::new(&library), &functions.plan().unwrap().sites).unwrap();
     assert_eq!(links.count(), 9);
     let client = |watched: &mut Watch, on: bool| {
         watched.probes.watch_children_of_self(on).unwrap();

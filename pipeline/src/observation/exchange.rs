@@ -1,5 +1,7 @@
 //! An HTTP request and its response, as reassembled from a connection.
 
+use std::{net::SocketAddr, sync::Arc};
+
 use bytes::Bytes;
 
 use crate::ids::{ConnectionKey, Timestamp};
@@ -13,6 +15,34 @@ pub enum Role {
     Server,
 }
 
+/// What carried an exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0 or 1.1 (RFC 9112).
+    #[default]
+    Http1,
+    /// HTTP/2 (RFC 9113): an exchange is a stream.
+    Http2,
+    /// WebSocket (RFC 6455): method, target and header fields are those of the upgrade; the request's body is the message
+    /// that asked, the response's body the messages that answered, each as one event of `text/event-stream`.
+    WebSocket,
+}
+
+/// What is known of the connection under an exchange.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionFacts {
+    /// The other end: `network.peer.address` and `network.peer.port`.
+    pub peer: Option<SocketAddr>,
+    /// The observed process's own end: `network.local.address` and `network.local.port`.
+    pub local: Option<SocketAddr>,
+    /// Server name of the ClientHello (RFC 6066, section 3), lower case.
+    pub server_name: Option<String>,
+    /// Protocols that the ClientHello offers (RFC 7301), in its order.
+    pub alpn: Vec<String>,
+    /// Name that a DNS answer to this process gave to the peer's address.
+    pub resolved_name: Option<String>,
+}
+
 /// A request and its response.
 #[derive(Clone, Debug)]
 pub struct Exchange {
@@ -24,6 +54,10 @@ pub struct Exchange {
     pub role: Role,
     /// True if it went over TLS.
     pub tls: bool,
+    /// What carried it.
+    pub protocol: Protocol,
+    /// The connection under it, as far as it is known.
+    pub facts: Option<Arc<ConnectionFacts>>,
     /// The request.
     pub request: Request,
     /// The final response (never a 1xx); absent if the connection ended before it.

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 pub use self::process::{Agent, Exit, Host, Process, ProcessInfo, ProcessPhase};
 pub use agent::{AgentTurn, Evidence, Match, ToolCall, TurnEnd};
-pub use exchange::{Body, Exchange, Headers, Loss, LossReason, Mark, Part, Request, Response, Role};
+pub use exchange::{
+    Body, ConnectionFacts, Exchange, Headers, Loss, LossReason, Mark, Part, Protocol, Request, Response, Role,
+};
 pub use model::{
     Api, CallError, ModelCall, Operation, Parameters, Reply, RequestedTool, ServerAddress, Thread, ToolResult, Usage,
 };

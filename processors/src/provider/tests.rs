@@ -30,6 +30,8 @@ fn exchange(host: &str, target: &str, body: &Value) -> Exchange {
         index: 0,
         role: Role::Client,
         tls: true,
+        protocol: pipeline::observation::Protocol::Http1,
+        facts: None,
         request: Request {
             method: "POST".into(),
             target: target.into(),

@@ -64,6 +64,8 @@ fn leaking() -> Vec<Observation> {
         index: 0,
         role: Role::Client,
         tls: true,
+        protocol: pipeline::observation::Protocol::Http1,
+        facts: None,
         request: Request {
             method: "POST".into(),
             target: format!("/v1/messages?api_key={SECRET}"),

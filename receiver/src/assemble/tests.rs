@@ -71,6 +71,8 @@ fn exchange(process: ProcessKey, time: u64, host: &str, target: &str) -> Seen {
         index: 0,
         role: Role::Client,
         tls: true,
+        protocol: pipeline::observation::Protocol::Http1,
+        facts: None,
         request,
         response: Some(Response { status: 200, ..Response::default() }),
         losses: Vec::new(),

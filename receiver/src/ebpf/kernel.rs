@@ -12,7 +12,7 @@ use crate::{
     Error,
     assemble::Command,
     probes::{Delivery, Options, Probes, Reader, Scope, tls::Links},
-    targets::{discovery::Attach, openssl::Functions},
+    targets::{discovery::Attach, plan::Plan},
 };
 
 /// Bytes of events that the reader holds back to put them in order.
@@ -85,20 +85,10 @@ impl Shared {
 }
 
 impl Attach for Shared {
-    fn attach(&mut self, path: &Path, functions: &Functions) -> Result<(), String> {
-        let Functions { read, write, read_ex, write_ex, free } = *functions;
-        // Each function takes a millisecond or two. The request of a process that just starts comes first.
-        let parts = [
-            Functions { write, write_ex, ..Functions::default() },
-            Functions { read, read_ex, free, ..Functions::default() },
-        ];
+    fn attach(&mut self, path: &Path, plan: &Plan) -> Result<(), String> {
         let mut loaded = self.lock();
-        let mut links = Vec::new();
-        for part in parts.into_iter().filter(|part| *part != Functions::default()) {
-            // Half of them would lie: an error here detaches what was attached.
-            links.push(loaded.probes.attach_tls(path, &part).map_err(|error| error.to_string())?);
-        }
-        loaded.links.append(&mut links);
+        let links = loaded.probes.attach_tls(path, &plan.sites).map_err(|error| error.to_string())?;
+        loaded.links.push(links);
         Ok(())
     }
 }

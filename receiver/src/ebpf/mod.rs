@@ -26,7 +26,7 @@ use crate::{
     record::{Frame, Header, Recorder},
     targets::{
         discovery::{self, Attach, Attached, Discovery},
-        openssl::Functions,
+        plan::Plan,
         procfs::{Proc, Users},
     },
 };
@@ -169,7 +169,7 @@ fn attach_at_start<A: Attach>(discovery: &mut Discovery<A>, command: Option<&[St
 pub fn survey() -> Vec<Attached> {
     struct Nothing;
     impl Attach for Nothing {
-        fn attach(&mut self, _: &Path, _: &Functions) -> Result<(), String> {
+        fn attach(&mut self, _: &Path, _: &Plan) -> Result<(), String> {
             Ok(())
         }
     }

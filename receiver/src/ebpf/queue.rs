@@ -114,7 +114,15 @@ mod tests {
     use crate::event::{Chunk, Direction, Event};
 
     fn data(bytes: usize) -> Frame {
-        let chunk = Chunk { object: 1, direction: Direction::Read, total: 1, offset: 0, bytes: vec![0; bytes].into() };
+        let chunk = Chunk {
+            source: crate::event::Source::Tls,
+            socket: 0,
+            object: 1,
+            direction: Direction::Read,
+            total: 1,
+            offset: 0,
+            bytes: vec![0; bytes].into(),
+        };
         Frame::Event(Event { time: 0, process: ProcessKey::default(), tid: 0, kind: EventKind::Data(chunk) })
     }
 

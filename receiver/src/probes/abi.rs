@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use pipeline::ProcessKey;
 
-use crate::event::{Chunk, Direction, Event, EventKind, Exec};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::event::{Chunk, Direction, Event, EventKind, Exec, Socket, SocketKind, Source};
 
 const ARGS_SIZE: usize = 4096;
 const FILENAME_SIZE: usize = 512;
@@ -13,7 +15,7 @@ const CWD_NAME_SIZE: usize = 128;
 /// Size of `struct event_header`.
 pub const HEADER: usize = 32;
 /// Size of `struct data_event`, after which its bytes begin.
-pub const DATA: usize = HEADER + 32;
+pub const DATA: usize = HEADER + 48;
 const EXEC_FILENAME: usize = HEADER + 40;
 const EXEC_CWD: usize = EXEC_FILENAME + FILENAME_SIZE;
 const EXEC_ARGS: usize = EXEC_CWD + CWD_LEVELS * CWD_NAME_SIZE;
@@ -49,17 +51,76 @@ pub fn decode(bytes: &[u8]) -> Option<Event> {
         5 => {
             let length = usize::try_from(u32_at(bytes, HEADER + 24)?).ok()?;
             EventKind::Data(Chunk {
+                source: source(u32_at(bytes, HEADER + 40)?)?,
+                socket: u64_at(bytes, HEADER + 32)?,
                 object: u64_at(bytes, HEADER)?,
-                direction: if u32_at(bytes, HEADER + 28)? == 1 { Direction::Write } else { Direction::Read },
+                direction: direction(u32_at(bytes, HEADER + 28)?),
                 total: u64_at(bytes, HEADER + 8)?,
                 offset: u64_at(bytes, HEADER + 16)?,
                 bytes: Bytes::copy_from_slice(bytes.get(DATA..DATA.checked_add(length)?)?),
             })
         }
         6 => EventKind::Close { object: u64_at(bytes, HEADER)? },
+        7 => EventKind::Socket(socket(bytes)?),
+        8 => EventKind::Pair {
+            object: u64_at(bytes, HEADER)?,
+            socket: u64_at(bytes, HEADER + 8)?,
+            direction: direction(u32_at(bytes, HEADER + 16)?),
+        },
+        9 => EventKind::SocketClose {
+            socket: u64_at(bytes, HEADER)?,
+            sent: u64_at(bytes, HEADER + 8)?,
+            received: u64_at(bytes, HEADER + 16)?,
+        },
         _ => return None,
     };
     Some(Event { time: u64_at(bytes, 8)?, process, tid: u32_at(bytes, 24)?, kind })
+}
+
+fn direction(write: u32) -> Direction {
+    if write == 1 { Direction::Write } else { Direction::Read }
+}
+
+/// `enum source`.
+fn source(code: u32) -> Option<Source> {
+    Some(match code {
+        0 => Source::Tls,
+        1 => Source::Record,
+        2 => Source::Socket,
+        3 => Source::Pipe,
+        4 => Source::Handshake,
+        5 => Source::Dns,
+        _ => return None,
+    })
+}
+
+fn socket(bytes: &[u8]) -> Option<Socket> {
+    let kind = match u32_at(bytes, HEADER + 48)? {
+        0 => SocketKind::Tcp,
+        1 => SocketKind::Udp,
+        2 => SocketKind::Unix,
+        3 => SocketKind::Pipe,
+        _ => return None,
+    };
+    let family = u32_at(bytes, HEADER + 52)?;
+    let port = |at: usize| u32_at(bytes, at).and_then(|port| u16::try_from(port).ok());
+    let address = |at: usize, port_at: usize| {
+        let port = port(port_at).filter(|port| *port != 0)?;
+        let bytes: [u8; 16] = bytes.get(at..at + 16)?.try_into().ok()?;
+        let ip = match i32::try_from(family).ok()? {
+            libc::AF_INET => IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3])),
+            libc::AF_INET6 => IpAddr::V6(Ipv6Addr::from(bytes)),
+            _ => return None,
+        };
+        Some(SocketAddr::new(ip.to_canonical(), port))
+    };
+    Some(Socket {
+        id: u64_at(bytes, HEADER)?,
+        kind,
+        local: address(HEADER + 16, HEADER + 56),
+        peer: address(HEADER + 32, HEADER + 60),
+        other: u64_at(bytes, HEADER + 8).filter(|other| *other != 0),
+    })
 }
 
 fn exec(bytes: &[u8]) -> Option<Exec> {
@@ -210,7 +271,26 @@ mod tests {
             ("data_event.length", HEADER + 24),
             ("data_event.write", HEADER + 28),
             ("close_event", HEADER + 8),
+            ("data_event.socket", HEADER + 32),
+            ("data_event.source", HEADER + 40),
             ("close_event.object", HEADER),
+            ("socket_event", HEADER + 64),
+            ("socket_event.id", HEADER),
+            ("socket_event.other", HEADER + 8),
+            ("socket_event.local", HEADER + 16),
+            ("socket_event.peer", HEADER + 32),
+            ("socket_event.kind", HEADER + 48),
+            ("socket_event.family", HEADER + 52),
+            ("socket_event.local_port", HEADER + 56),
+            ("socket_event.peer_port", HEADER + 60),
+            ("pair_event", HEADER + 24),
+            ("pair_event.object", HEADER),
+            ("pair_event.socket", HEADER + 8),
+            ("pair_event.write", HEADER + 16),
+            ("socket_close_event", HEADER + 24),
+            ("socket_close_event.socket", HEADER),
+            ("socket_close_event.sent", HEADER + 8),
+            ("socket_close_event.received", HEADER + 16),
         ];
         for (name, at) in expected {
             assert_eq!(layouts.get(name), Some(&at), "{name}");
@@ -224,7 +304,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_decoder_panic(kind in 0u8..8, rest in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_make_the_decoder_panic(kind in 0u8..12, rest in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut bytes = vec![kind, 0, 0, 0];
             bytes.extend(rest);
             let _ = decode(&bytes);

@@ -167,9 +167,9 @@ impl Probes {
     pub fn attach_tls(
         &mut self,
         path: &std::path::Path,
-        functions: &crate::targets::openssl::Functions,
+        sites: &[crate::targets::plan::Site],
     ) -> Result<tls::Links, Error> {
-        self.tls.attach(&mut self.ebpf, path, functions)
+        self.tls.attach(&mut self.ebpf, path, sites)
     }
 
     /// Starts the thread that reads the rings.

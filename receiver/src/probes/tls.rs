@@ -11,7 +11,10 @@ use aya::{
 };
 
 use super::{ProbeStatus, chain, process::hint};
-use crate::{Error, targets::openssl::Functions};
+use crate::{
+    Error,
+    targets::plan::{Probe, Site},
+};
 
 /// Everything that is attached to one file. Dropped: detached.
 pub struct Links {
@@ -25,13 +28,28 @@ impl Links {
     }
 }
 
-/// The names of the programs, per function: at entry, at return.
-const PROGRAMS: [(&str, Option<&str>); 5] = [
-    ("read_enter", Some("read_leave")),
-    ("write_enter", Some("write_leave")),
-    ("read_ex_enter", Some("read_ex_leave")),
-    ("write_ex_enter", Some("write_ex_leave")),
-    ("object_free", None),
+/// The programs of a probe.
+struct Pair {
+    probe: Probe,
+    /// Name in `doctor`.
+    name: &'static str,
+    /// At entry.
+    enter: &'static str,
+    /// At return, by a return probe; for `Site::returns` at each of them.
+    leave: Option<&'static str>,
+}
+
+const fn pair(probe: Probe, name: &'static str, enter: &'static str, leave: Option<&'static str>) -> Pair {
+    Pair { probe, name, enter, leave }
+}
+
+/// All programs.
+const PROGRAMS: &[Pair] = &[
+    pair(Probe::Read, "tls/read", "read_enter", Some("read_leave")),
+    pair(Probe::Write, "tls/write", "write_enter", Some("write_leave")),
+    pair(Probe::ReadEx, "tls/read_ex", "read_ex_enter", Some("read_ex_leave")),
+    pair(Probe::WriteEx, "tls/write_ex", "write_ex_enter", Some("write_ex_leave")),
+    pair(Probe::Free, "tls/free", "object_free", None),
 ];
 
 /// The loaded programs.
@@ -47,15 +65,16 @@ impl Programs {
             Some(Ok(program)) => program.load().map_err(|error| chain(&error)),
             _ => Err(format!("the probe object has no program {name}")),
         };
-        let purposes = ["tls/read", "tls/write", "tls/read_ex", "tls/write_ex", "tls/free"];
         let status: Vec<ProbeStatus> = PROGRAMS
             .iter()
-            .zip(purposes)
-            .map(|((enter, leave), name)| {
-                let result = load(ebpf, enter).and_then(|()| leave.map_or(Ok(()), |leave| load(ebpf, leave)));
-                let purpose =
-                    if *enter == "object_free" { "the end of TLS connections" } else { "plaintext of TLS connections" };
-                ProbeStatus { name: name.into(), purpose, hint: hint(&result), error: result.err() }
+            .map(|pair| {
+                let result = load(ebpf, pair.enter).and_then(|()| pair.leave.map_or(Ok(()), |leave| load(ebpf, leave)));
+                let purpose = if pair.probe == Probe::Free {
+                    "the end of TLS connections"
+                } else {
+                    "plaintext of TLS connections"
+                };
+                ProbeStatus { name: pair.name.into(), purpose, hint: hint(&result), error: result.err() }
             })
             .collect();
         self.usable = status.iter().any(|line| line.error.is_none());
@@ -68,8 +87,8 @@ impl Programs {
         let result = own_function()
             .ok_or_else(|| "the address of an own function could not be told".to_owned())
             .and_then(|offset| {
-                let functions = Functions { free: Some(offset), ..Functions::default() };
-                self.attach(ebpf, Path::new("/proc/self/exe"), &functions).map(drop).map_err(|error| error.to_string())
+                let sites = [Site::new(Probe::Free, "bystander", offset)];
+                self.attach(ebpf, Path::new("/proc/self/exe"), &sites).map(drop).map_err(|error| error.to_string())
             });
         ProbeStatus {
             name: "tls/attach".into(),
@@ -79,17 +98,21 @@ impl Programs {
         }
     }
 
-    /// Attaches to the functions of a file. Everything or nothing: a half-attached pair would lie about one direction.
-    pub fn attach(&self, ebpf: &mut Ebpf, path: &Path, functions: &Functions) -> Result<Links, Error> {
+    /// Attaches to functions of a file, in their order. Everything or nothing: a half-attached stack would lie about one
+    /// direction.
+    pub fn attach(&self, ebpf: &mut Ebpf, path: &Path, sites: &[Site]) -> Result<Links, Error> {
         if !self.usable {
             return Err(Error::Kernel("the TLS programs could not be loaded; see `onlooker doctor`".into()));
         }
-        let offsets = [functions.read, functions.write, functions.read_ex, functions.write_ex, functions.free];
         let mut links = Vec::new();
-        for ((enter, leave), offset) in PROGRAMS.iter().zip(offsets) {
-            let Some(offset) = offset else { continue };
+        for site in sites {
+            let Some(pair) = PROGRAMS.iter().find(|pair| pair.probe == site.probe) else {
+                return Err(Error::Kernel(format!("there is no probe for {}", site.name)));
+            };
             // The return probe first: an entry that is seen without its return would leave a stale call behind.
-            for name in leave.iter().copied().chain(std::iter::once(*enter)) {
+            let leaves: Vec<u64> = if site.returns.is_empty() { vec![site.entry] } else { site.returns.clone() };
+            let leaves = leaves.into_iter().filter_map(|offset| pair.leave.map(|name| (name, offset)));
+            for (name, offset) in leaves.chain(std::iter::once((pair.enter, site.entry))) {
                 let Some(Ok(program)) = ebpf.program_mut(name).map(<&mut UProbe>::try_from) else { continue };
                 let link = program
                     .attach(UProbeAttachLocation::AbsoluteOffset(offset), path, UProbeScope::AllProcesses)

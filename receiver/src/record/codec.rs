@@ -5,7 +5,7 @@ use pipeline::{ProcessKey, observation::Heartbeat};
 use serde::{Deserialize, Serialize};
 
 use super::Frame;
-use crate::event::{Chunk, Direction, Event, EventKind, Exec};
+use crate::event::{Chunk, Direction, Event, EventKind, Exec, Socket, SocketKind, Source};
 
 const HEADER: u8 = 1;
 const FACTS: u8 = 2;
@@ -17,6 +17,11 @@ const EXIT: u8 = 18;
 const MAP: u8 = 19;
 const DATA: u8 = 20;
 const CLOSE: u8 = 21;
+const SOCKET: u8 = 22;
+const PAIR: u8 = 23;
+const SOCKET_CLOSE: u8 = 24;
+/// As `DATA`, with where it was seen.
+const SOURCED_DATA: u8 = 25;
 
 #[derive(Serialize, Deserialize)]
 struct Beat {
@@ -68,8 +73,12 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
         EventKind::Fork { .. } => FORK,
         EventKind::Exit { .. } => EXIT,
         EventKind::Map { .. } => MAP,
-        EventKind::Data(_) => DATA,
+        EventKind::Data(Chunk { source: Source::Tls, socket: 0, .. }) => DATA,
+        EventKind::Data(_) => SOURCED_DATA,
         EventKind::Close { .. } => CLOSE,
+        EventKind::Socket(_) => SOCKET,
+        EventKind::Pair { .. } => PAIR,
+        EventKind::SocketClose { .. } => SOCKET_CLOSE,
     });
     out.extend(event.time.to_le_bytes());
     put_key(out, event.process);
@@ -96,6 +105,10 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
             out.extend(inode.to_le_bytes());
         }
         EventKind::Data(chunk) => {
+            if (chunk.source, chunk.socket) != (Source::Tls, 0) {
+                out.push(source_code(chunk.source));
+                out.extend(chunk.socket.to_le_bytes());
+            }
             out.extend(chunk.object.to_le_bytes());
             out.push(u8::from(chunk.direction == Direction::Write));
             out.extend(chunk.total.to_le_bytes());
@@ -103,7 +116,52 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
             out.extend_from_slice(&chunk.bytes);
         }
         EventKind::Close { object } => out.extend(object.to_le_bytes()),
+        EventKind::Socket(socket) => {
+            out.extend(socket.id.to_le_bytes());
+            out.push(match socket.kind {
+                SocketKind::Tcp => 0,
+                SocketKind::Udp => 1,
+                SocketKind::Unix => 2,
+                SocketKind::Pipe => 3,
+            });
+            put_text(out, &socket.local.map(|address| address.to_string()).unwrap_or_default());
+            put_text(out, &socket.peer.map(|address| address.to_string()).unwrap_or_default());
+            out.extend(socket.other.unwrap_or(0).to_le_bytes());
+        }
+        EventKind::Pair { object, socket, direction } => {
+            out.extend(object.to_le_bytes());
+            out.extend(socket.to_le_bytes());
+            out.push(u8::from(*direction == Direction::Write));
+        }
+        EventKind::SocketClose { socket, sent, received } => {
+            for number in [socket, sent, received] {
+                out.extend(number.to_le_bytes());
+            }
+        }
     }
+}
+
+fn source_code(source: Source) -> u8 {
+    match source {
+        Source::Tls => 0,
+        Source::Record => 1,
+        Source::Socket => 2,
+        Source::Pipe => 3,
+        Source::Handshake => 4,
+        Source::Dns => 5,
+    }
+}
+
+fn source(code: u8) -> Result<Source, &'static str> {
+    Ok(match code {
+        0 => Source::Tls,
+        1 => Source::Record,
+        2 => Source::Socket,
+        3 => Source::Pipe,
+        4 => Source::Handshake,
+        5 => Source::Dns,
+        _ => return Err("bytes from an unknown place"),
+    })
 }
 
 fn put_key(out: &mut Vec<u8>, key: ProcessKey) {
@@ -129,7 +187,7 @@ pub fn decode(content: Bytes) -> Result<Option<Frame>, &'static str> {
             let Beat { time, sequence, last, probes, counts } = beat;
             Frame::Heartbeat(time, Box::new(Heartbeat { sequence, last, probes, counts }))
         }
-        EXEC..=CLOSE => Frame::Event(decode_event(kind, &mut input)?),
+        EXEC..=SOURCED_DATA => Frame::Event(decode_event(kind, &mut input)?),
         _ => return Ok(None),
     };
     Ok(Some(frame))
@@ -163,13 +221,40 @@ fn decode_event(kind: u8, input: &mut Input) -> Result<Event, &'static str> {
         EXIT => EventKind::Exit { code: input.u32()?.cast_signed(), signal: input.u32()?.cast_signed() },
         MAP => EventKind::Map { dev: input.u64()?, inode: input.u64()? },
         DATA => EventKind::Data(Chunk {
+            source: Source::Tls,
+            socket: 0,
             object: input.u64()?,
-            direction: if input.u8()? == 0 { Direction::Read } else { Direction::Write },
+            direction: input.direction()?,
+            total: input.u64()?,
+            offset: input.u64()?,
+            bytes: std::mem::take(&mut input.0),
+        }),
+        SOURCED_DATA => EventKind::Data(Chunk {
+            source: source(input.u8()?)?,
+            socket: input.u64()?,
+            object: input.u64()?,
+            direction: input.direction()?,
             total: input.u64()?,
             offset: input.u64()?,
             bytes: std::mem::take(&mut input.0),
         }),
         CLOSE => EventKind::Close { object: input.u64()? },
+        SOCKET => EventKind::Socket(Socket {
+            id: input.u64()?,
+            kind: match input.u8()? {
+                0 => SocketKind::Tcp,
+                1 => SocketKind::Udp,
+                2 => SocketKind::Unix,
+                3 => SocketKind::Pipe,
+                _ => return Err("socket of an unknown kind"),
+            },
+            // Empty where it is not known.
+            local: input.text()?.parse().ok(),
+            peer: input.text()?.parse().ok(),
+            other: Some(input.u64()?).filter(|other| *other != 0),
+        }),
+        PAIR => EventKind::Pair { object: input.u64()?, socket: input.u64()?, direction: input.direction()? },
+        SOCKET_CLOSE => EventKind::SocketClose { socket: input.u64()?, sent: input.u64()?, received: input.u64()? },
         _ => return Err("event of an unknown kind"),
     };
     Ok(Event { time, process, tid, kind })
@@ -188,6 +273,10 @@ impl Input {
 
     fn u8(&mut self) -> Result<u8, &'static str> {
         self.array::<1>().map(u8::from_le_bytes)
+    }
+
+    fn direction(&mut self) -> Result<Direction, &'static str> {
+        Ok(if self.u8()? == 0 { Direction::Read } else { Direction::Write })
     }
 
     fn u32(&mut self) -> Result<u32, &'static str> {
@@ -227,12 +316,20 @@ mod tests {
                 let exec = Exec { parent, filename, args, args_truncated, cwd, uid, gid: uid / 2, cgroup_id: 7 };
                 EventKind::Exec(exec)
             });
-        let data = (any::<u64>(), any::<bool>(), any::<u64>(), proptest::collection::vec(any::<u8>(), 0..64)).prop_map(
-            |(object, write, total, bytes)| {
+        let data = (any::<u64>(), any::<bool>(), any::<u64>(), proptest::collection::vec(any::<u8>(), 0..64), 0u8..6)
+            .prop_map(|(object, write, total, bytes, place)| {
                 let direction = if write { Direction::Write } else { Direction::Read };
-                EventKind::Data(Chunk { object, direction, total, offset: total / 3, bytes: bytes.into() })
-            },
-        );
+                let socket = u64::from(place) / 2;
+                EventKind::Data(Chunk {
+                    source: source(place).unwrap(),
+                    socket,
+                    object,
+                    direction,
+                    total,
+                    offset: total / 3,
+                    bytes: bytes.into(),
+                })
+            });
         let kind = prop_oneof![
             exec,
             key().prop_map(|child| EventKind::Fork { child }),
@@ -240,6 +337,23 @@ mod tests {
             (any::<u64>(), any::<u64>()).prop_map(|(dev, inode)| EventKind::Map { dev, inode }),
             data,
             any::<u64>().prop_map(|object| EventKind::Close { object }),
+            (any::<u64>(), any::<u64>()).prop_map(|(object, socket)| EventKind::Pair {
+                object,
+                socket,
+                direction: Direction::Write
+            }),
+            (any::<u64>(), any::<u64>()).prop_map(|(socket, sent)| EventKind::SocketClose {
+                socket,
+                sent,
+                received: 7
+            }),
+            (any::<u64>(), any::<u16>(), any::<bool>()).prop_map(|(id, port, tcp)| EventKind::Socket(Socket {
+                id,
+                kind: if tcp { SocketKind::Tcp } else { SocketKind::Pipe },
+                local: tcp.then(|| ([127, 0, 0, 1], port).into()),
+                peer: tcp.then(|| (std::net::Ipv6Addr::LOCALHOST, port).into()),
+                other: (!tcp).then_some(id / 2 + 1),
+            })),
         ];
         (any::<u64>(), key(), any::<u32>(), kind).prop_map(|(time, process, tid, kind)| Event {
             time,
@@ -276,7 +390,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..24) {
+        fn any_bytes_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..30) {
             let mut content = vec![kind];
             content.extend(bytes);
             let _ = decode(content.into());

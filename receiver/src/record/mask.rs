@@ -334,6 +334,8 @@ mod tests {
             places.dedup();
             for pair in places.windows(2) {
                 let chunk = Chunk {
+                    source: crate::event::Source::Tls,
+                    socket: 0,
                     object: 9,
                     direction: Direction::Write,
                     total: call.len() as u64,
@@ -381,7 +383,15 @@ mod tests {
     fn after_a_loss_the_rest_of_the_line_is_overwritten() {
         let mut masker = Masker::default();
         let mut chunk = |offset: u64, bytes: &'static [u8]| {
-            let chunk = Chunk { object: 1, direction: Direction::Write, total: 99, offset, bytes: bytes.into() };
+            let chunk = Chunk {
+                source: crate::event::Source::Tls,
+                socket: 0,
+                object: 1,
+                direction: Direction::Write,
+                total: 99,
+                offset,
+                bytes: bytes.into(),
+            };
             String::from_utf8(masker.mask(PROCESS, &chunk)).unwrap()
         };
         assert_eq!(chunk(0, b"GET /a HTTP/1.1\r\nauthoriz"), "GET /a HTTP/1.1\r\nauthoriz");
@@ -409,6 +419,8 @@ mod tests {
             let total = call.len() as u64;
             let cut = cut.min(call.len());
             let chunk = |from: usize, to: usize| Chunk {
+                source: crate::event::Source::Tls,
+                socket: 0,
                 object: 1, direction: Direction::Read, total, offset: from as u64, bytes: call[from..to].to_vec().into(),
             };
             let one = whole.mask(PROCESS, &chunk(0, call.len()));

@@ -30,7 +30,15 @@ fn data(time: u64, direction: Direction, text: &str, cut: usize) -> Vec<Frame> {
     let total = text.len() as u64;
     let piece = |from: usize, to: usize| {
         let bytes = text.as_bytes()[from..to].to_vec().into();
-        let chunk = Chunk { object: 0x1000, direction, total, offset: from as u64, bytes };
+        let chunk = Chunk {
+            source: crate::event::Source::Tls,
+            socket: 0,
+            object: 0x1000,
+            direction,
+            total,
+            offset: from as u64,
+            bytes,
+        };
         event(time, EventKind::Data(chunk))
     };
     let cut = cut.clamp(1, text.len() - 1);

@@ -14,10 +14,7 @@ use std::{
 
 use object::ReadCache;
 
-use super::{
-    openssl::{self, Functions},
-    procfs::Proc,
-};
+use super::{openssl, plan::Plan, procfs::Proc};
 
 /// How long "no TLS here" is believed: the inode's number may be another file's after that. An attached file's inode is
 /// held by the kernel.
@@ -36,7 +33,7 @@ const MOST: usize = 65_536;
 /// Attaches to functions of a file.
 pub trait Attach {
     /// Attaches at these file offsets. The error says why not.
-    fn attach(&mut self, path: &Path, functions: &Functions) -> Result<(), String>;
+    fn attach(&mut self, path: &Path, plan: &Plan) -> Result<(), String>;
 }
 
 /// A file with TLS functions, for `doctor` and the heartbeat.
@@ -47,7 +44,7 @@ pub struct Attached {
     /// Device and inode.
     pub file: (u64, u64),
     /// Names of the functions.
-    pub functions: Vec<&'static str>,
+    pub functions: Vec<String>,
     /// Why it could not be attached to, if it could not.
     pub error: Option<String>,
     /// Bytes of plaintext seen in processes that have it; 0: attached but silent.
@@ -214,9 +211,9 @@ impl<A: Attach> Discovery<A> {
     }
 
     fn inspect(&mut self, file: &File, name: &str, key: (u64, u64)) -> Option<usize> {
-        let functions = match openssl::find(&ReadCache::new(file)) {
-            Ok(functions) if functions.is_useful() => functions,
-            Ok(_) | Err(openssl::ElfError::Foreign) => return None,
+        let plan = match openssl::find(&ReadCache::new(file)).map(|functions| functions.plan()) {
+            Ok(Some(plan)) => plan,
+            Ok(None) | Err(openssl::ElfError::Foreign) => return None,
             Err(error) => {
                 tracing::debug!(file = name, %error, "Cannot look for TLS functions.");
                 return None;
@@ -224,13 +221,20 @@ impl<A: Attach> Discovery<A> {
         };
         // The kernel resolves the path itself; this one leads to the open file whatever its name is by now.
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        let error = self.attacher.attach(&path, &functions).err();
+        let error = self.attacher.attach(&path, &plan).err();
         match &error {
-            None => tracing::debug!(file = name, functions = ?functions.names(), "Attached to a TLS library."),
+            None => tracing::debug!(file = name, functions = ?plan.names(), "Attached to a TLS library."),
             Some(error) => tracing::warn!(file = name, %error, "Cannot attach to a TLS library."),
         }
         let path = name.to_owned();
-        self.table.push(Attached { path, file: key, functions: functions.names(), error, bytes: 0, delay: None });
+        self.table.push(Attached {
+            path,
+            file: key,
+            functions: plan.sites.into_iter().map(|site| site.name).collect(),
+            error,
+            bytes: 0,
+            delay: None,
+        });
         Some(self.table.len() - 1)
     }
 }
@@ -365,12 +369,12 @@ mod tests {
     use crate::targets::testing;
 
     #[derive(Default)]
-    struct Fake(Vec<Functions>);
+    struct Fake(Vec<Plan>);
 
     impl Attach for Fake {
-        fn attach(&mut self, path: &Path, functions: &Functions) -> Result<(), String> {
+        fn attach(&mut self, path: &Path, plan: &Plan) -> Result<(), String> {
             assert!(File::open(path).is_ok());
-            self.0.push(*functions);
+            self.0.push(plan.clone());
             Ok(())
         }
     }

@@ -9,6 +9,8 @@ use object::{
     read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym},
 };
 
+use super::plan::{Plan, Probe, Site, Stack};
+
 /// File offsets of the functions through which plaintext passes. `None`: the file does not define it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Functions {
@@ -40,6 +42,24 @@ impl Functions {
             (self.free, "SSL_free"),
         ];
         all.into_iter().filter_map(|(offset, name)| offset.map(|_| name)).collect()
+    }
+
+    /// The plan for these functions; none if nothing would be seen.
+    pub fn plan(&self) -> Option<Plan> {
+        let all = [
+            // Writing first: the request of a process that just starts is the most urgent.
+            (self.write, Probe::Write, "SSL_write"),
+            (self.write_ex, Probe::WriteEx, "SSL_write_ex"),
+            (self.read, Probe::Read, "SSL_read"),
+            (self.read_ex, Probe::ReadEx, "SSL_read_ex"),
+            (self.free, Probe::Free, "SSL_free"),
+        ];
+        let sites = all.into_iter().filter_map(|(offset, probe, name)| Some(Site::new(probe, name, offset?)));
+        self.is_useful().then(|| Plan {
+            stack: Stack::OpenSsl,
+            method: "names of functions".to_owned(),
+            sites: sites.collect(),
+        })
     }
 
     fn slot(&mut self, name: &[u8]) -> Option<&mut Option<u64>> {

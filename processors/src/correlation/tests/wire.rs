@@ -69,6 +69,8 @@ impl Stages {
             index: self.index,
             role: Role::Client,
             tls: true,
+            protocol: pipeline::observation::Protocol::Http1,
+            facts: None,
             request: Request {
                 method: "POST".into(),
                 target: target.into(),

@@ -2,7 +2,7 @@
 
 use pipeline::{
     ConnectionKey, Timestamp,
-    observation::{Exchange, Loss, LossReason, Part, Request, Response, Role},
+    observation::{Exchange, Loss, LossReason, Part, Protocol, Request, Response, Role},
 };
 
 use crate::streams::{
@@ -104,6 +104,16 @@ impl Pending {
             losses.push(Loss { part: Part::Response, reason, bytes: left[1] });
         }
         losses.sort_by_key(|loss| loss.part == Part::Response);
-        Exchange { connection, index: self.index, role, tls: true, request, response, losses }
+        Exchange {
+            connection,
+            index: self.index,
+            role,
+            tls: true,
+            protocol: Protocol::Http1,
+            facts: None,
+            request,
+            response,
+            losses,
+        }
     }
 }

@@ -242,6 +242,8 @@ fn all_streams_together_are_bounded() {
     let mut streams = Streams::new(Config { max_body_size: 0, memory_limit: limit }, Clock { boot: 0 });
     let mut out = Vec::new();
     let chunk = |object, bytes: &[u8]| Chunk {
+        source: crate::event::Source::Tls,
+        socket: 0,
         object,
         direction: Wrote,
         total: bytes.len() as u64,

@@ -42,7 +42,15 @@ impl Bench {
     /// A piece of a call.
     pub(super) fn piece(&mut self, direction: Direction, total: u64, offset: u64, bytes: &[u8]) -> &mut Self {
         self.time += 10;
-        let chunk = Chunk { object: OBJECT, direction, total, offset, bytes: bytes::Bytes::copy_from_slice(bytes) };
+        let chunk = Chunk {
+            source: crate::event::Source::Tls,
+            socket: 0,
+            object: OBJECT,
+            direction,
+            total,
+            offset,
+            bytes: bytes::Bytes::copy_from_slice(bytes),
+        };
         self.streams.chunk(PROCESS, self.time, &chunk, &mut self.out);
         self
     }
