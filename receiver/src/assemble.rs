@@ -1,5 +1,6 @@
 //! Frames to observations, in order of time. A pure function of its input: live capture and replay share it.
 
+mod connections;
 mod plaintext;
 mod recent;
 #[cfg(test)]
