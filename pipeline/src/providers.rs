@@ -21,6 +21,7 @@ pub const HOSTS: &[(&str, &str)] = &[
     ("generativelanguage.googleapis.com", "gcp.gemini"),
     ("aiplatform.googleapis.com", "gcp.vertex_ai"),
     ("*-aiplatform.googleapis.com", "gcp.vertex_ai"),
+    ("cloudcode-pa.googleapis.com", "gcp.gemini"),
     ("api.mistral.ai", "mistral_ai"),
     ("codestral.mistral.ai", "mistral_ai"),
     ("api.x.ai", "x_ai"),
@@ -45,16 +46,35 @@ pub const GATEWAYS: &[&str] = &[
     "api.together.xyz",
     "api.fireworks.ai",
     "api.cerebras.ai",
+    "api.z.ai",
     "dashscope.aliyuncs.com",
     "dashscope-intl.aliyuncs.com",
 ];
 
-/// The ends of paths that belong to one API each, longest first.
+/// The ends of paths that belong to one API each; the longest that fits counts.
 const PATHS: &[(&str, Api)] = &[
     ("/chat/completions", Api::ChatCompletions),
     ("/v1/messages", Api::Messages),
     ("/embeddings", Api::Embeddings),
     ("/responses", Api::Responses),
+    ("/completions", Api::Completions),
+    (":generateContent", Api::GenerateContent),
+    (":streamGenerateContent", Api::GenerateContent),
+    (":embedContent", Api::EmbedContent),
+    (":batchEmbedContents", Api::EmbedContent),
+    ("/api/chat", Api::OllamaChat),
+    ("/api/generate", Api::OllamaGenerate),
+    ("/api/embed", Api::OllamaEmbed),
+    ("/api/embeddings", Api::OllamaEmbed),
+    ("/v1/chat", Api::CohereChat),
+    ("/v2/chat", Api::CohereChat),
+    ("/converse", Api::BedrockConverse),
+    ("/converse-stream", Api::BedrockConverse),
+    ("/invoke", Api::BedrockInvoke),
+    ("/invoke-with-response-stream", Api::BedrockInvoke),
+    // Anthropic's models on Vertex.
+    (":rawPredict", Api::Messages),
+    (":streamRawPredict", Api::Messages),
 ];
 
 /// Splits an authority (`Host` header) into the normalised host and the port. Lower case, without one trailing dot;
@@ -116,7 +136,12 @@ pub fn path_of(target: &str) -> &str {
 pub fn api_of(target: &str) -> Option<Api> {
     let path = path_of(target);
     let path = path.strip_suffix('/').unwrap_or(path);
-    PATHS.iter().find(|(end, _)| path.ends_with(end)).map(|(_, api)| *api)
+    let longest = PATHS.iter().filter(|(end, _)| path.ends_with(end)).max_by_key(|(end, _)| end.len());
+    longest.map(|(_, api)| *api).filter(|api| match api {
+        // Others have such paths too.
+        Api::BedrockConverse | Api::BedrockInvoke => path.contains("/model/"),
+        _ => true,
+    })
 }
 
 /// True if a `POST` to this target may be a call to a model, whatever the host.
@@ -183,6 +208,12 @@ mod tests {
             ("/v1/messages/count_tokens", None),
             ("/v1/responses/resp_1/cancel", None),
             ("/myresponses", None),
+            ("/v1/completions", Some(Api::Completions)),
+            ("/v1beta/models/gemini-x:streamGenerateContent?alt=sse", Some(Api::GenerateContent)),
+            ("/api/chat", Some(Api::OllamaChat)),
+            ("/v2/chat", Some(Api::CohereChat)),
+            ("/model/m%3A0/converse-stream", Some(Api::BedrockConverse)),
+            ("/chain/invoke", None),
             ("/search?next=/v1/responses", None),
             ("", None),
         ] {

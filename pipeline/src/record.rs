@@ -191,7 +191,7 @@ fn model_call(out: &mut List, call: &ModelCall, process: &ProcessInfo) {
         match call.api {
             Api::ChatCompletions => out.set(name::OPENAI_API_TYPE, "chat_completions"),
             Api::Responses => out.set(name::OPENAI_API_TYPE, "responses"),
-            Api::Embeddings | Api::Messages => {}
+            _ => {}
         }
         out.maybe(name::OPENAI_REQUEST_SERVICE_TIER, &asked.service_tier);
         out.maybe(name::OPENAI_RESPONSE_SERVICE_TIER, &reply.service_tier);

@@ -46,6 +46,24 @@ pub enum Api {
     Embeddings,
     /// Anthropic `POST …/messages`.
     Messages,
+    /// OpenAI's older `POST …/completions`.
+    Completions,
+    /// Gemini and Vertex `POST …:generateContent` and `:streamGenerateContent`.
+    GenerateContent,
+    /// Gemini and Vertex `POST …:embedContent`.
+    EmbedContent,
+    /// Ollama `POST /api/chat`.
+    OllamaChat,
+    /// Ollama `POST /api/generate`.
+    OllamaGenerate,
+    /// Ollama `POST /api/embed`.
+    OllamaEmbed,
+    /// Cohere `POST /v2/chat` and `/v1/chat`.
+    CohereChat,
+    /// Bedrock `POST /model/{id}/converse` and `converse-stream`.
+    BedrockConverse,
+    /// Bedrock `POST /model/{id}/invoke` and `invoke-with-response-stream`.
+    BedrockInvoke,
 }
 
 /// `server.address` and `server.port`.

@@ -3,12 +3,12 @@
 use pipeline::{
     Timestamp,
     observation::{Body, Exchange, LossReason, ModelCall, Part, Response},
-    sse,
 };
 
 use super::{
     failure,
     format::{Format, Step},
+    framing::{self, Piece},
     json::Object,
 };
 
@@ -27,9 +27,9 @@ pub fn read(exchange: &Exchange, format: &Format, call: &mut ModelCall) {
         call.error = Some(failure::of_status(response.status, Object::parse(&text).as_ref()));
         return;
     }
-    let broken = if is_stream(response) {
+    let broken = if let Some(pieces) = framing::pieces(response) {
         call.parameters.stream = true;
-        let terminal = stream(response, format, call);
+        let terminal = stream(pieces, response, format, call);
         (!terminal).then_some(failure::STREAM_INTERRUPTED)
     } else {
         let whole = document(&response.body, format, call);
@@ -53,17 +53,6 @@ fn lost_by_us(exchange: &Exchange) -> bool {
     lost(exchange, |reason| reason != LossReason::Closed)
 }
 
-fn is_stream(response: &Response) -> bool {
-    let kind = response.headers.get("content-type").unwrap_or_default().trim_start();
-    let event_stream = "text/event-stream";
-    if kind.get(..event_stream.len()).is_some_and(|start| start.eq_ignore_ascii_case(event_stream)) {
-        return true;
-    }
-    // Some servers name no type, or a wrong one.
-    let body = response.body.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body.bytes);
-    body.starts_with(b"data:") || body.starts_with(b"event:")
-}
-
 /// Reads a JSON document. False if it is not whole.
 fn document(body: &Body, format: &Format, call: &mut ModelCall) -> bool {
     if let Some(object) = Object::from_bytes(&body.bytes) {
@@ -79,21 +68,26 @@ fn document(body: &Body, format: &Format, call: &mut ModelCall) -> bool {
 }
 
 /// Reads an event stream. True if it came to its end.
-fn stream(response: &Response, format: &Format, call: &mut ModelCall) -> bool {
+fn stream<'a>(
+    pieces: impl Iterator<Item = Piece<'a>>,
+    response: &Response,
+    format: &Format,
+    call: &mut ModelCall,
+) -> bool {
     let body = &response.body;
     let mut reader = (format.stream)();
     let mut chunks = 0u64;
     let mut ended: Option<Timestamp> = None;
-    for event in sse::events(&body.bytes) {
-        let arrived = || body.arrived((event.end as u64).saturating_sub(1));
-        let data: &str = event.data.as_ref();
+    for piece in pieces {
+        let arrived = || body.arrived(piece.end.saturating_sub(1));
+        let data: &str = piece.data.as_ref();
         if data.trim() == "[DONE]" {
             ended = Some(arrived().unwrap_or(response.ended));
             break;
         }
         let Some(object) = Object::parse(data) else { continue };
         let Step { content, terminal } =
-            reader.event(Some(event.event.as_ref()).filter(|name| !name.is_empty()), &object, call);
+            reader.event(Some(piece.name.as_ref()).filter(|name| !name.is_empty()), &object, call);
         if content {
             chunks += 1;
             if let Some(time) = arrived() {

@@ -5,12 +5,18 @@
 
 mod answer;
 mod anthropic_messages;
+mod bedrock;
+mod cohere;
 mod config;
 mod failure;
 mod format;
+mod framing;
+mod gemini;
 mod header;
 mod json;
+mod ollama;
 mod openai_chat;
+mod openai_completions;
 mod openai_embeddings;
 mod openai_responses;
 mod table;
@@ -72,7 +78,7 @@ impl Provider {
             provider: found.provider,
             api: found.format.api,
             server: found.server,
-            parameters: Parameters { model: table::deployment(&request.target), ..Parameters::default() },
+            parameters: Parameters { model: table::model_in(&request.target), ..Parameters::default() },
             reply: Reply::default(),
             usage: Usage::default(),
             error: None,

@@ -6,12 +6,26 @@ use pipeline::{
 };
 
 use super::{
-    Config, anthropic_messages, format::Format, json::Object, openai_chat, openai_embeddings, openai_responses,
+    Config, anthropic_messages, bedrock, cohere, format::Format, gemini, json::Object, ollama, openai_chat,
+    openai_completions, openai_embeddings, openai_responses,
 };
 
 /// The known wire formats, a row each.
-const FORMATS: &[&Format] =
-    &[&openai_chat::FORMAT, &openai_responses::FORMAT, &openai_embeddings::FORMAT, &anthropic_messages::FORMAT];
+const FORMATS: &[&Format] = &[
+    &openai_chat::FORMAT,
+    &openai_responses::FORMAT,
+    &openai_embeddings::FORMAT,
+    &openai_completions::FORMAT,
+    &anthropic_messages::FORMAT,
+    &gemini::FORMAT,
+    &gemini::EMBEDDINGS,
+    &ollama::CHAT,
+    &ollama::GENERATE,
+    &ollama::EMBED,
+    &cohere::FORMAT,
+    &bedrock::CONVERSE,
+    &bedrock::INVOKE,
+];
 
 /// The decoder of an API.
 fn format_of(api: Api) -> Option<&'static Format> {
@@ -96,9 +110,29 @@ fn server(exchange: &Exchange) -> ServerAddress {
     ServerAddress { address, port: port.unwrap_or(if tls { 443 } else { 80 }) }
 }
 
-/// The deployment in an Azure path (`/openai/deployments/{name}/…`): the model, where the body names none.
-pub fn deployment(target: &str) -> Option<String> {
+/// The model that a path names, where the body names none: Azure's `/openai/deployments/{name}/…`, Gemini's
+/// `…/models/{name}:method`, Bedrock's `/model/{id}/…`.
+pub fn model_in(target: &str) -> Option<String> {
     let mut segments = providers::path_of(target).split('/');
-    segments.by_ref().find(|segment| *segment == "deployments")?;
-    segments.next().filter(|name| !name.is_empty()).map(str::to_owned)
+    segments.by_ref().find(|segment| matches!(*segment, "deployments" | "models" | "model"))?;
+    let name = percent_decoded(segments.next()?);
+    // A Bedrock id may end in `:0`; Gemini's methods are words.
+    let name = match name.rsplit_once(':') {
+        Some((name, method)) if method.starts_with(|c: char| c.is_ascii_lowercase()) => name.to_owned(),
+        _ => name,
+    };
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// RFC 3986, section 2.1. What is no escape stays.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escape = (*first == b'%').then(|| after.get(..2)).flatten();
+        let value = escape.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        bytes.push(value.unwrap_or(*first));
+        rest = if value.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod dialects;
 mod hostile;
 mod streams;
 mod threads;

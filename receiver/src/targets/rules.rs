@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::observation::ProcessInfo;
+use pipeline::{observation::ProcessInfo, providers};
 use serde::{Deserialize, Serialize, de};
 
 /// One condition on a process. In the configuration a map with exactly one key.
@@ -154,76 +154,14 @@ pub fn is_known_agent(process: &ProcessInfo) -> bool {
     script.is_some_and(|script| known(&base(script)))
 }
 
-/// Hosts of model APIs: the host itself and everything below it.
-const PROVIDERS: &[&str] = &[
-    "api.openai.com",
-    "chatgpt.com",
-    "openai.azure.com",
-    "services.ai.azure.com",
-    "api.anthropic.com",
-    "generativelanguage.googleapis.com",
-    "aiplatform.googleapis.com",
-    "cloudcode-pa.googleapis.com",
-    "api.githubcopilot.com",
-    "models.github.ai",
-    "api.mistral.ai",
-    "api.cohere.com",
-    "api.cohere.ai",
-    "api.groq.com",
-    "api.deepseek.com",
-    "api.perplexity.ai",
-    "api.x.ai",
-    "api.together.xyz",
-    "api.fireworks.ai",
-    "openrouter.ai",
-    "dashscope.aliyuncs.com",
-    "api.moonshot.ai",
-    "api.z.ai",
-    "ml.cloud.ibm.com",
-    "inference.ai.azure.com",
-    "api.cerebras.ai",
-    "router.huggingface.co",
-];
-
-/// True if the host (with or without a port) is a known provider's, by whole labels.
+/// True if the host (with or without a port) is a known provider's or gateway's, by whole labels.
 pub fn is_provider_host(host: &str) -> bool {
-    let host = host
-        .rsplit_once(':')
-        .map_or(host, |(name, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host });
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let below = |parent: &str| host.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    if PROVIDERS.iter().any(|provider| below(provider)) {
-        return true;
-    }
-    // bedrock-runtime.<region>.amazonaws.com, <region>-aiplatform.googleapis.com
-    (host.starts_with("bedrock-runtime") && below("amazonaws.com")) || host.ends_with("-aiplatform.googleapis.com")
+    providers::is_ai_host(host)
 }
-
-/// Ends of the paths of model APIs, whatever stands before them at a gateway or a local server.
-const PATHS: &[&str] = &[
-    "/chat/completions",
-    "/completions",
-    "/responses",
-    "/embeddings",
-    "/messages",
-    "/messages/count_tokens",
-    "/api/chat",
-    "/api/generate",
-    "/api/embed",
-    "/api/embeddings",
-    "/converse",
-    "/converse-stream",
-    "/invoke",
-    "/invoke-with-response-stream",
-];
 
 /// True if a request target looks like a call of a model.
 pub fn is_model_path(target: &str) -> bool {
-    let path = target.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
-    PATHS.iter().any(|end| path.ends_with(end))
-        || [":generateContent", ":streamGenerateContent", ":embedContent", ":predict", ":rawPredict"]
-            .iter()
-            .any(|end| path.ends_with(end))
+    providers::is_ai_path(target) || providers::path_of(target).ends_with("/v1/messages/count_tokens")
 }
 
 #[cfg(test)]
