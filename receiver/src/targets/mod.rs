@@ -1,6 +1,7 @@
 //! Targets: which processes to watch, and where their plaintext is.
 
 pub mod discovery;
+pub mod functions;
 pub mod image;
 pub mod openssl;
 pub mod plan;
