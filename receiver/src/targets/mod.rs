@@ -6,7 +6,11 @@ pub mod image;
 pub mod openssl;
 pub mod plan;
 pub mod procfs;
+pub mod relocations;
 pub mod rules;
+pub mod rustls;
+pub mod symbols;
 pub mod table;
+pub mod vtables;
 #[cfg(test)]
 pub mod testing;
