@@ -1,12 +1,14 @@
 """A loopback stand-in for model providers, over TLS, for the end-to-end tests.
 
-Independent of onlooker: Python's standard library only. It answers OpenAI chat completions, responses and embeddings
-and Anthropic messages, plain and streamed, and writes what it sent to a ledger (JSON lines) as the truth that spans
-are compared with. The prompt steers it; see `steer`.
+Independent of onlooker: Python's standard library only. It answers OpenAI chat completions, responses and embeddings,
+Anthropic messages, and the formats of dialects.py, plain and streamed, and writes what it sent to a ledger (JSON lines)
+as the truth that spans are compared with. The prompt steers it; see `steer`.
 
 usage: provider.py CERT KEY LEDGER   (prints its port, then serves until its stdin closes)
 """
 import gzip, http.server, json, os, ssl, sys, threading, time
+
+import dialects
 
 CERT, KEY, LEDGER = sys.argv[1:4]
 lock = threading.Lock()
@@ -25,15 +27,46 @@ def number():
         return serial
 
 
-def steer(text):
-    """Words in the last user message that ask for something special."""
-    words = text.split()
+def steer(text, tools=None):
+    """Words in the last user message that ask for something special. Agents put much of their own around it: there,
+    only what stands in the line after `e2e:` counts, and a tool is called only where `tools` are offered."""
+    marked = "e2e:" in text
+    if marked:
+        text = text.split("e2e:", 1)[1].splitlines()[0]
+        for mark in "\"'`<":  # quoted, or within tags
+            text = text.split(mark)[0]
+    words = text.split() if marked or len(text) < 200 else []
+    if marked and not tools:
+        words = [word for word in words if word not in ("tool", "parallel")]
     value = lambda key, default: next((w.split("=", 1)[1] for w in words if w.startswith(key + "=")), default)
     return {
         "chunks": int(value("chunks", "3")), "delay": float(value("delay", "0")), "status": int(value("status", "0")),
         "cut": "cut" in words, "tool": "tool" in words, "thinking": "thinking" in words, "gzip": "gzip" in words,
         "parallel": "parallel" in words, "abandoned": "abandoned" in words,
     }
+
+
+SHELLS = ("Bash", "bash", "shell", "run_shell_command", "exec_command", "shell_command", "local_shell", "execute_command",
+          "run_commands", "run_command", "run_terminal_cmd")
+
+
+def shell_call(tools, command):
+    """The offered tool that runs commands, and arguments for it by its schema. tools: (name, JSON schema) pairs."""
+    for wanted in SHELLS:
+        for name, schema in tools or []:
+            if name != wanted:
+                continue
+            properties = (schema or {}).get("properties") or {}
+            arguments = {}
+            for key in (schema or {}).get("required") or []:
+                kind = (properties.get(key) or {}).get("type")
+                arguments[key] = {"integer": 1, "number": 1, "boolean": False, "array": [], "object": {}}.get(kind, "e2e")
+            for key in ("command", "cmd", "commands", "script"):
+                if key in properties or key in arguments:
+                    kind = (properties.get(key) or {}).get("type")
+                    arguments[key] = (["bash", "-c", command] if key == "command" else [command]) if kind == "array" else command
+                    return name, arguments
+    return "shell", {"command": command}
 
 
 def text_of(content):
@@ -50,7 +83,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        self.document(200, {"object": "list", "data": []})
+        self.document(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in ("gpt-5.5", "gpt-4o")]})
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
 
     def do_POST(self):
         length = int(self.headers.get("content-length") or 0)
@@ -72,6 +110,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             embeddings(self, request)
         elif path.endswith("/messages"):
             messages(self, request)
+        elif answer := dialects.find(path):
+            answer(sys.modules[__name__], self, path, request)
         else:
             self.document(404, {"error": {"message": "no such path", "type": "not_found"}})
 
@@ -131,7 +171,8 @@ def refuse(handler, request, how, api):
 
 def chat(handler, request):
     last = request["messages"][-1]
-    how = steer(text_of(last.get("content")) if last["role"] == "user" else "")
+    tools = [(t["function"]["name"], t["function"].get("parameters")) for t in request.get("tools") or [] if "function" in t]
+    how = steer(text_of(last.get("content")) if last["role"] == "user" else "", tools)
     if how["status"]:
         return refuse(handler, request, how, "chat")
     n, model = number(), request["model"] + "-2026-11-01"
@@ -139,7 +180,8 @@ def chat(handler, request):
     usage = {"prompt_tokens": 100 + n, "completion_tokens": 10 + n, "total_tokens": 110 + 2 * n,
              "prompt_tokens_details": {"cached_tokens": 64}, "completion_tokens_details": {"reasoning_tokens": 5}}
     command = os.environ.get("E2E_COMMAND", "echo hello")
-    calls = [{"index": i, "id": f"call_e2e{n}_{i}", "type": "function", "function": {"name": "shell", "arguments": json.dumps({"command": command})}}
+    name, arguments = shell_call(tools, command)
+    calls = [{"index": i, "id": f"call_e2e{n}_{i}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
              for i in range(2 if how["parallel"] else 1)] if how["tool"] else []
     finish = "tool_calls" if calls else "stop"
     truth = dict(api="chat", id=id, model=request["model"], response_model=model, input=usage["prompt_tokens"], output=usage["completion_tokens"],
@@ -156,7 +198,7 @@ def chat(handler, request):
     events = [delta({"role": "assistant", "content": ""})]
     if calls:
         for c in calls:
-            events.append(delta({"tool_calls": [{**c, "function": {"name": "shell", "arguments": ""}}]}))
+            events.append(delta({"tool_calls": [{**c, "function": {"name": name, "arguments": ""}}]}))
             arguments = c["function"]["arguments"]
             for at in range(0, len(arguments), 5):
                 events.append(delta({"tool_calls": [{"index": c["index"], "function": {"arguments": arguments[at:at + 5]}}]}))
@@ -178,8 +220,9 @@ def chat(handler, request):
 
 def responses(handler, request):
     given = request["input"]
-    text = given if isinstance(given, str) else text_of(given[-1].get("content"))
-    how = steer(text)
+    text = given if isinstance(given, str) else text_of(given[-1].get("content")) if given and given[-1].get("role") == "user" else ""
+    tools = [(t.get("name") or t["type"], t.get("parameters")) for t in request.get("tools") or []]
+    how = steer(text, tools)
     if how["status"]:
         return refuse(handler, request, how, "responses")
     n, model = number(), request["model"] + "-2026-11-01"
@@ -187,7 +230,8 @@ def responses(handler, request):
     usage = {"input_tokens": 200 + n, "input_tokens_details": {"cached_tokens": 32}, "output_tokens": 20 + n,
              "output_tokens_details": {"reasoning_tokens": 7}, "total_tokens": 220 + 2 * n}
     command = os.environ.get("E2E_COMMAND", "echo hello")
-    call = {"type": "function_call", "id": f"fc_e2e{n}", "call_id": f"call_e2e{n}", "name": "shell", "arguments": json.dumps({"command": command}), "status": "completed"}
+    name, arguments = shell_call(tools, command)
+    call = {"type": "function_call", "id": f"fc_e2e{n}", "call_id": f"call_e2e{n}", "name": name, "arguments": json.dumps(arguments), "status": "completed"}
     words = {"type": "message", "id": f"msg_e2e{n}", "role": "assistant", "status": "completed",
              "content": [{"type": "output_text", "text": "hello", "annotations": []}]}
     item = call if how["tool"] else words
@@ -207,7 +251,7 @@ def responses(handler, request):
         add("response.output_item.added", output_index=0, item={**call, "arguments": "", "status": "in_progress"})
         for at in range(0, len(call["arguments"]), 5):
             add("response.function_call_arguments.delta", item_id=call["id"], output_index=0, delta=call["arguments"][at:at + 5])
-        add("response.function_call_arguments.done", item_id=call["id"], output_index=0, name="shell", arguments=call["arguments"])
+        add("response.function_call_arguments.done", item_id=call["id"], output_index=0, name=name, arguments=call["arguments"])
     else:
         add("response.output_item.added", output_index=0, item={**words, "content": [], "status": "in_progress"})
         add("response.content_part.added", item_id=words["id"], output_index=0, content_index=0, part={"type": "output_text", "text": "", "annotations": []})
@@ -227,16 +271,19 @@ def embeddings(handler, request):
 
 
 def messages(handler, request):
-    last = request["messages"][-1]
+    # Claude Code puts system messages after the user's.
+    last = [message for message in request["messages"] if message["role"] != "system"][-1]
     results = isinstance(last["content"], list) and any(part.get("type") == "tool_result" for part in last["content"])
-    how = steer("" if results else text_of(last["content"]))
+    tools = [(t["name"], t.get("input_schema")) for t in request.get("tools") or []]
+    how = steer("" if results else text_of(last["content"]), tools)
     if how["status"]:
         return refuse(handler, request, how, "messages")
     n, model = number(), request["model"] + "-20261101"
     id = f"msg_e2e{n}"
     usage = {"input_tokens": 50 + n, "cache_read_input_tokens": 400, "cache_creation_input_tokens": 30, "output_tokens": 40 + n}
     command = os.environ.get("E2E_COMMAND", "echo hello")
-    tool = {"type": "tool_use", "id": f"toolu_e2e{n}", "name": "bash", "input": {"command": command}}
+    name, arguments = shell_call(tools, command)
+    tool = {"type": "tool_use", "id": f"toolu_e2e{n}", "name": name, "input": arguments}
     content = ([{"type": "thinking", "thinking": "hm", "signature": "c2ln"}] if how["thinking"] else []) + ([tool] if how["tool"] else [{"type": "text", "text": "hello"}])
     stop = "tool_use" if how["tool"] else "end_turn"
     truth = dict(api="messages", id=id, model=request["model"], response_model=model, input=50 + n + 430, output=40 + n, cached=400, finish=[stop],
