@@ -100,7 +100,10 @@ fn thread(body: &Object<'_>, call: &mut ModelCall) {
             "thinking" | "redacted_thinking" => true,
             _ => false,
         });
-        thread.from_user = !assistant && digest.own && !results;
+        // Claude Code puts system messages after the user's.
+        if role != "system" {
+            thread.from_user = !assistant && digest.own && !results;
+        }
         thread.messages.push(digest.finish(&role));
     }
 }
