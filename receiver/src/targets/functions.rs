@@ -144,7 +144,7 @@ fn plausible(code: &[u8], target: usize) -> bool {
         None | Some(0xc3 | 0xcc | 0x90) => true,
         // ud2; the end of a long nop.
         Some(0x0b) => before(2) == Some(0x0f),
-        Some(0x00) if target % 16 == 0 => true,
+        Some(0x00) if target.is_multiple_of(16) => true,
         // jmp rel8, jmp rel32.
         _ => before(2) == Some(0xeb) || before(5) == Some(0xe9),
     }

@@ -1,5 +1,6 @@
 //! Targets: which processes to watch, and where their plaintext is.
 
+pub mod boringssl;
 pub mod discovery;
 pub mod functions;
 pub mod image;
@@ -12,5 +13,6 @@ pub mod rustls;
 pub mod symbols;
 pub mod table;
 pub mod vtables;
+pub mod xrefs;
 #[cfg(test)]
 pub mod testing;

@@ -1,0 +1,236 @@
+//! BoringSSL linked into a program and stripped (bun and what is built with it, gRPC).
+//!
+//! Its errors name their source file and the reason: `OPENSSL_PUT_ERROR` calls
+//! `ERR_put_error(ERR_LIB_SSL, 0, reason, "…/ssl/ssl_lib.cc", line)`. The reasons are numbers that stay the same from
+//! version to version (include/openssl/ssl.h, include/openssl/err.h), so that a function of ssl_lib.cc is known by the
+//! reasons that it gives:
+//!
+//! - `SSL_write` is the only one with all of [`SHOULD_NOT_HAVE_BEEN_CALLED`], [`UNINITIALIZED`],
+//!   [`HANDSHAKE_FAILURE`] and [`BAD_LENGTH`];
+//! - `ssl_read_impl` gives [`UNINITIALIZED`] and [`HANDSHAKE_FAILURE`], and is called by `SSL_peek`, which gives
+//!   [`SHOULD_NOT_HAVE_BEEN_CALLED`];
+//! - `SSL_read` calls `SSL_peek`, or contains it, and then moves on in the data that is pending: it writes to the
+//!   connection's state, which `SSL_peek` leaves alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register};
+
+use super::{
+    functions::Functions,
+    image::Image,
+    plan::{Found, Plan, Probe, Site, Stack},
+    xrefs::{self, Body},
+};
+
+/// `ERR_LIB_SSL`
+const LIBRARY: i64 = 16;
+
+/// `ERR_R_SHOULD_NOT_HAVE_BEEN_CALLED`: plaintext functions of a QUIC connection.
+pub const SHOULD_NOT_HAVE_BEEN_CALLED: i64 = 66;
+/// `SSL_R_UNINITIALIZED`
+pub const UNINITIALIZED: i64 = 226;
+/// `SSL_R_SSL_HANDSHAKE_FAILURE`
+pub const HANDSHAKE_FAILURE: i64 = 215;
+/// `SSL_R_BAD_LENGTH`
+pub const BAD_LENGTH: i64 = 111;
+
+/// The end of the file's name, whatever was before it where it was built.
+const FILE: &[u8] = b"ssl/ssl_lib.cc\0";
+
+/// Bytes of a path.
+const PATH: u64 = 512;
+
+/// References that are followed; BoringSSL has about 200.
+const MOST: usize = 4096;
+
+/// Finds `SSL_read` and `SSL_write`.
+pub fn find(image: &Image) -> Found {
+    let files = files(image, FILE);
+    if files.is_empty() {
+        return Found::default();
+    }
+    let functions = Functions::of(image);
+    let bodies = speakers(image, &functions, &files);
+    let (sites, doubt) = match choose(image, &functions, &bodies) {
+        Ok((read, write)) => {
+            let sites = [(write, Probe::Write, "SSL_write"), (read, Probe::Read, "SSL_read")]
+                .into_iter()
+                .filter_map(|(address, probe, name)| Some(Site::new(probe, name, image.code_offset(address)?)));
+            (sites.collect::<Vec<_>>(), None)
+        }
+        Err(doubt) => (Vec::new(), Some(format!("BoringSSL is in it, but {doubt}"))),
+    };
+    let plan = Plan { stack: Stack::BoringSsl, method: "reasons of errors".to_owned(), sites };
+    Found {
+        plans: Some(plan).filter(|plan| plan.sites.len() == 2).into_iter().collect(),
+        doubts: doubt.into_iter().collect(),
+    }
+}
+
+/// Addresses at which a file name with this end may begin: anywhere in the path before it, as far as it looks like one.
+pub fn files(image: &Image, end: &[u8]) -> Vec<Range<u64>> {
+    let range = |at: u64| {
+        let segment = image.segment(at)?;
+        let index = usize::try_from(at - segment.address).ok()?;
+        let before = segment.bytes.get(..index)?;
+        let letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@=~".contains(byte);
+        let path = before.iter().rev().take_while(|byte| letter(byte)).count() as u64;
+        Some(at - path.min(PATH)..at + 1)
+    };
+    image.find(end).into_iter().take(64).filter_map(range).collect()
+}
+
+/// A function that reports errors of the file.
+pub struct Speaker {
+    /// Its code.
+    pub body: Body,
+    /// The reasons.
+    pub reasons: BTreeSet<i64>,
+}
+
+/// The functions that name one of these files in an error, by their addresses.
+fn speakers(image: &Image, functions: &Functions, files: &[Range<u64>]) -> BTreeMap<u64, Speaker> {
+    let references = xrefs::references(image, files);
+    let starts: BTreeSet<u64> =
+        references.iter().take(MOST).filter_map(|reference| functions.start_of(reference.at)).collect();
+    let speak = |start: u64| {
+        let body = Body::of(image, functions, start);
+        let reasons = reasons(&body, files);
+        Some((start, Speaker { body, reasons })).filter(|(_, speaker)| !speaker.reasons.is_empty())
+    };
+    starts.into_iter().filter_map(speak).collect()
+}
+
+/// The reasons with which a function calls `ERR_put_error(library, unused, reason, file, line)`; link-time optimisation
+/// may have removed the argument that is not used.
+fn reasons(body: &Body, files: &[Range<u64>]) -> BTreeSet<i64> {
+    let names = |register, at| {
+        let values = body.values(at, register).known;
+        values.iter().any(|value| files.iter().any(|file| file.contains(&value.cast_unsigned())))
+    };
+    let mut reasons = BTreeSet::new();
+    for call in body.instructions().iter().filter(|instruction| xrefs::called(instruction).is_some()) {
+        let at = call.ip();
+        let library = || body.values(at, Register::RDI).known.contains(&LIBRARY);
+        if names(Register::RCX, at) && library() {
+            reasons.extend(body.values(at, Register::RDX).known);
+        } else if names(Register::RDX, at) && library() {
+            reasons.extend(body.values(at, Register::RSI).known);
+        }
+    }
+    reasons
+}
+
+/// The addresses of `SSL_read` and `SSL_write`, or why they cannot be told.
+fn choose(image: &Image, functions: &Functions, all: &BTreeMap<u64, Speaker>) -> Result<(u64, u64), String> {
+    let has = |speaker: &Speaker, reasons: &[i64]| reasons.iter().all(|reason| speaker.reasons.contains(reason));
+    let with = |reasons: &[i64], without: &[i64]| -> Vec<u64> {
+        let fits =
+            |speaker: &Speaker| has(speaker, reasons) && !without.iter().any(|one| speaker.reasons.contains(one));
+        all.iter().filter(|(_, speaker)| fits(speaker)).map(|(start, _)| *start).collect()
+    };
+    let write = with(&[SHOULD_NOT_HAVE_BEEN_CALLED, UNINITIALIZED, HANDSHAKE_FAILURE, BAD_LENGTH], &[]);
+    let [write] = write.as_slice() else { return Err(count(write.len(), "SSL_write")) };
+
+    // Those that call ssl_read_impl, or contain it.
+    let impls = with(&[UNINITIALIZED, HANDSHAKE_FAILURE], &[SHOULD_NOT_HAVE_BEEN_CALLED, BAD_LENGTH]);
+    let mut readers: Vec<u64> = with(&[SHOULD_NOT_HAVE_BEEN_CALLED], &[BAD_LENGTH])
+        .into_iter()
+        .filter(|start| {
+            all.get(start).is_some_and(|speaker| {
+                has(speaker, &[UNINITIALIZED, HANDSHAKE_FAILURE])
+                    || impls.iter().filter(|one| speaker.body.calls(**one)).count() == 1
+            })
+        })
+        .collect();
+    let advances = |start: &u64| all.get(start).is_some_and(|speaker| writes_state(&speaker.body));
+    let whole: Vec<u64> = readers.iter().copied().filter(|start| advances(start)).collect();
+    readers.retain(|start| !whole.contains(start));
+    match (whole.as_slice(), readers.as_slice()) {
+        ([read], [] | [_]) => Ok((*read, *write)),
+        ([], [peek]) => {
+            let callers: BTreeSet<u64> =
+                xrefs::callers(image, *peek).into_iter().filter_map(|site| functions.start_of(site)).collect();
+            let reads = |start: &u64| {
+                let body = Body::of(image, functions, *start);
+                body.calls(*peek) && writes_state(&body) && body.instructions().len() < 200
+            };
+            let read: Vec<u64> = callers.into_iter().filter(reads).collect();
+            match read.as_slice() {
+                [read] => Ok((*read, *write)),
+                _ => Err(count(read.len(), "SSL_read")),
+            }
+        }
+        _ => Err(count(whole.len(), "SSL_read")),
+    }
+}
+
+fn count(candidates: usize, name: &str) -> String {
+    match candidates {
+        0 => format!("no function looks like {name}"),
+        1 => format!("what looks like {name} does not fit the functions around it"),
+        more => format!("{more} functions look like {name}"),
+    }
+}
+
+/// True if it writes eight bytes or more to memory that is not its own stack.
+fn writes_state(body: &Body) -> bool {
+    let mut factory = InstructionInfoFactory::new();
+    let mut writes = |instruction: &Instruction| {
+        if !matches!(instruction.flow_control(), FlowControl::Next) {
+            return false;
+        }
+        factory.info(instruction).used_memory().iter().any(|memory| {
+            let own = [Register::RSP, Register::RBP].contains(&memory.base());
+            let written = matches!(memory.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite);
+            written && !own && memory.memory_size().size() >= 8
+        })
+    };
+    body.instructions().iter().any(&mut writes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs real programs: ONLOOKER_BINARIES=path:path…"]
+    #[allow(clippy::print_stdout, reason = "its output is what it is for")]
+    fn real_programs() {
+        for path in std::env::var("ONLOOKER_BINARIES").unwrap().split(':') {
+            let start = std::time::Instant::now();
+            let image = Image::read(&std::fs::File::open(path).unwrap()).unwrap();
+            let read = start.elapsed();
+            let found = find(&image);
+            println!("{path}\n  read {read:?} all {:?}", start.elapsed());
+            let files = files(&image, FILE);
+            let functions = Functions::of(&image);
+            for (start, speaker) in speakers(&image, &functions, &files) {
+                if [66, 226, 215, 111].iter().any(|one| speaker.reasons.contains(one)) {
+                    println!(
+                        "  {start:#x} {:?} writes {} n {}",
+                        speaker.reasons,
+                        writes_state(&speaker.body),
+                        speaker.body.instructions().len()
+                    );
+                }
+            }
+            println!(
+                "  {} refs in {:?}; described {}",
+                xrefs::references(&image, &files).len(),
+                files,
+                functions.described()
+            );
+            for plan in &found.plans {
+                for site in &plan.sites {
+                    println!("  {} {:#x}", site.name, site.entry);
+                }
+            }
+            println!("  {:?}", found.doubts);
+        }
+    }
+}
