@@ -17,7 +17,7 @@ use std::{
     ops::Range,
 };
 
-use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register};
+use iced_x86::{Code, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register};
 
 use super::{
     functions::Functions,
@@ -133,21 +133,36 @@ fn choose(image: &Image, functions: &Functions, all: &BTreeMap<u64, Speaker>) ->
             |speaker: &Speaker| has(speaker, reasons) && !without.iter().any(|one| speaker.reasons.contains(one));
         all.iter().filter(|(_, speaker)| fits(speaker)).map(|(start, _)| *start).collect()
     };
-    let write = with(&[SHOULD_NOT_HAVE_BEEN_CALLED, UNINITIALIZED, HANDSHAKE_FAILURE, BAD_LENGTH], &[]);
-    let [write] = write.as_slice() else { return Err(count(write.len(), "SSL_write")) };
-
     // Those that call ssl_read_impl, or contain it.
     let impls = with(&[UNINITIALIZED, HANDSHAKE_FAILURE], &[SHOULD_NOT_HAVE_BEEN_CALLED, BAD_LENGTH]);
+    // What gives other reasons as well is something else that contains it.
+    let exact = |start: &u64, reasons: usize| all.get(start).is_some_and(|speaker| speaker.reasons.len() == reasons);
+    let mut write = with(&[SHOULD_NOT_HAVE_BEEN_CALLED, UNINITIALIZED, HANDSHAKE_FAILURE, BAD_LENGTH], &[]);
+    if write.is_empty() {
+        // Until 2023 the length was looked at in another file.
+        write = with(&[SHOULD_NOT_HAVE_BEEN_CALLED, UNINITIALIZED, HANDSHAKE_FAILURE], &[]);
+        write.retain(|start| {
+            let other = |speaker: &Speaker| moves_on(&speaker.body) || impls.iter().any(|one| speaker.body.calls(*one));
+            exact(start, 3) && !all.get(start).is_some_and(other)
+        });
+    } else {
+        write.retain(|start| exact(start, 4));
+    }
+    // It hands the bytes on by the table of the protocol.
+    write.retain(|start| all.get(start).is_some_and(|speaker| speaker.body.calls_by_table()));
+    let [write] = write.as_slice() else { return Err(count(write.len(), "SSL_write")) };
+
     let mut readers: Vec<u64> = with(&[SHOULD_NOT_HAVE_BEEN_CALLED], &[BAD_LENGTH])
         .into_iter()
         .filter(|start| {
-            all.get(start).is_some_and(|speaker| {
-                has(speaker, &[UNINITIALIZED, HANDSHAKE_FAILURE])
-                    || impls.iter().filter(|one| speaker.body.calls(**one)).count() == 1
-            })
+            let inside = |speaker: &Speaker| has(speaker, &[UNINITIALIZED, HANDSHAKE_FAILURE]) && exact(start, 3);
+            let calls = |speaker: &Speaker| {
+                exact(start, 1) && impls.iter().filter(|one| speaker.body.calls(**one)).count() == 1
+            };
+            start != write && all.get(start).is_some_and(|speaker| inside(speaker) || calls(speaker))
         })
         .collect();
-    let advances = |start: &u64| all.get(start).is_some_and(|speaker| writes_state(&speaker.body));
+    let advances = |start: &u64| all.get(start).is_some_and(|speaker| moves_on(&speaker.body));
     let whole: Vec<u64> = readers.iter().copied().filter(|start| advances(start)).collect();
     readers.retain(|start| !whole.contains(start));
     match (whole.as_slice(), readers.as_slice()) {
@@ -157,7 +172,7 @@ fn choose(image: &Image, functions: &Functions, all: &BTreeMap<u64, Speaker>) ->
                 xrefs::callers(image, *peek).into_iter().filter_map(|site| functions.start_of(site)).collect();
             let reads = |start: &u64| {
                 let body = Body::of(image, functions, *start);
-                body.calls(*peek) && writes_state(&body) && body.instructions().len() < 200
+                body.calls(*peek) && moves_on(&body) && body.instructions().len() < 200
             };
             let read: Vec<u64> = callers.into_iter().filter(reads).collect();
             match read.as_slice() {
@@ -177,20 +192,35 @@ fn count(candidates: usize, name: &str) -> String {
     }
 }
 
-/// True if it writes eight bytes or more to memory that is not its own stack.
-fn writes_state(body: &Body) -> bool {
+/// True if it moves on in the data that is pending, `pending_app_data = pending_app_data.subspan(n)`: it writes a pointer
+/// and the length beside it, in memory that is not its own stack.
+fn moves_on(body: &Body) -> bool {
+    let frame = body.instructions().iter().any(|instruction| {
+        matches!(instruction.code(), Code::Mov_r64_rm64 | Code::Mov_rm64_r64 | Code::Lea_r64_m)
+            && instruction.op0_register() == Register::RBP
+            && (instruction.op1_register() == Register::RSP || instruction.memory_base() == Register::RSP)
+    });
     let mut factory = InstructionInfoFactory::new();
-    let mut writes = |instruction: &Instruction| {
+    let mut written = BTreeSet::new();
+    for instruction in body.instructions() {
         if !matches!(instruction.flow_control(), FlowControl::Next) {
-            return false;
+            continue;
         }
-        factory.info(instruction).used_memory().iter().any(|memory| {
-            let own = [Register::RSP, Register::RBP].contains(&memory.base());
-            let written = matches!(memory.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite);
-            written && !own && memory.memory_size().size() >= 8
-        })
-    };
-    body.instructions().iter().any(&mut writes)
+        for memory in factory.info(instruction).used_memory() {
+            let (base, at) = (memory.base(), memory.displacement());
+            let own = base == Register::RSP || frame && base == Register::RBP;
+            let writes = matches!(memory.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite);
+            if own || !writes || base == Register::None || memory.index() != Register::None {
+                continue;
+            }
+            match memory.memory_size().size() {
+                8 => written.insert((base as u32, at)),
+                16 => return true,
+                _ => false,
+            };
+        }
+    }
+    written.iter().any(|(base, at)| written.contains(&(*base, at.wrapping_add(8))))
 }
 
 #[cfg(test)]
@@ -214,7 +244,7 @@ mod tests {
                     println!(
                         "  {start:#x} {:?} writes {} n {}",
                         speaker.reasons,
-                        writes_state(&speaker.body),
+                        moves_on(&speaker.body),
                         speaker.body.instructions().len()
                     );
                 }

@@ -150,7 +150,9 @@ impl Body {
             }
             let Some(bytes) = image.bytes(address, MOST * 15) else { continue };
             for instruction in &mut Decoder::with_ip(64, bytes, address, DecoderOptions::NONE) {
-                if seen.contains_key(&instruction.ip()) || instruction.is_invalid() {
+                // What stands before another function does not run into it: it called something that never returns.
+                let next = instruction.ip() != address && functions.is_start(instruction.ip());
+                if next || seen.contains_key(&instruction.ip()) || instruction.is_invalid() {
                     break;
                 }
                 if seen.len() >= MOST {
@@ -213,6 +215,13 @@ impl Body {
     /// Its calls of the function at this address, a last jump there included.
     pub fn calls_to(&self, target: u64) -> impl Iterator<Item = &Instruction> {
         self.instructions.iter().filter(move |instruction| called(instruction) == Some(target))
+    }
+
+    /// True if it calls a function whose address it reads from memory.
+    pub fn calls_by_table(&self) -> bool {
+        self.instructions.iter().any(|instruction| {
+            instruction.flow_control() == FlowControl::IndirectCall && !instruction.is_ip_rel_memory_operand()
+        })
     }
 
     /// What a register can hold just before the instruction at an address, as far as numbers are put there.
