@@ -8,6 +8,8 @@ table of README.md. --bare: without onlooker, to see whether the client itself w
 """
 import argparse, json, os, pathlib, shutil, subprocess, sys, tempfile, time
 
+import sdks
+
 HERE = pathlib.Path(__file__).resolve().parent
 PROVIDER = HERE.parent / "provider"
 KEY = "sk-e2e-invented-key-0123456789abcdef"
@@ -16,12 +18,8 @@ TOOL = "e2e: tool"
 
 
 class Client:
-    def __init__(self, name, stack, transport, argv, npm=None, pip=None, env=None, files=None, provider="provider.py", apis=None, seconds=120, python=None, prepare=None):
+    def __init__(self, name, stack, transport, argv, npm=None, pip=None, env=None, files=None, provider="provider.py", apis=None, seconds=120, python=None, prepare=None, prompts=None, needs=None):
         self.__dict__.update(locals())
-
-
-def sdk(name, pip, code, stack="OpenSSL (libssl)", transport="HTTP/1.1", **more):
-    return Client(name, stack, transport, ["{home}/venv-sdk/bin/python", "-c", code], pip=pip, **more)
 
 
 OPENAI = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "{url}/v1"}
@@ -69,6 +67,12 @@ CLIENTS = [
 ]
 
 
+for name, pip, code, stack, transport, needs in sdks.PYTHON_SDKS:
+    CLIENTS.append(Client(name, stack, transport, ["{home}/venv-sdk/bin/python", "-c", f"KEY = {KEY!r}\n{code}"], pip=pip, python="3.11", prompts=[""], needs=needs))
+for name, command, code, stack, transport, needs in sdks.SCRIPTS:
+    CLIENTS.append(Client(name, stack, transport, [*command, code], npm=["openai", "@anthropic-ai/sdk", "@google/genai", "undici", "bun", "deno"], prompts=[""], needs=needs))
+
+
 def fill(text, values):
     for key, value in values.items():
         text = text.replace("{" + key + "}", value)
@@ -79,27 +83,43 @@ class Stage:
     def __init__(self, home):
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
-        self.cert, self.key = home / "cert.pem", home / "key.pem"
-        if not self.cert.exists():
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-addext",
-                            "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:TRUE", "-days", "9", "-keyout", self.key, "-out", self.cert],
-                           check=True, stderr=subprocess.DEVNULL)
+        # An authority and a certificate of its own: rustls takes no authority for a server.
+        self.authority, self.cert, self.key = home / "authority.pem", home / "server.pem", home / "server.key"
+        if self.cert.exists() and time.time() - self.cert.stat().st_mtime < 5 * 86400:
+            return
+        made = lambda *arguments: subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+        made("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=e2e authority", "-addext", "basicConstraints=critical,CA:TRUE",
+             "-days", 9, "-keyout", home / "authority.key", "-out", self.authority)
+        made("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", self.key, "-out", home / "server.csr")
+        extensions = home / "server.ext"
+        extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n")
+        made("x509", "-req", "-in", home / "server.csr", "-CA", self.authority, "-CAkey", home / "authority.key", "-CAcreateserial", "-days", 9,
+             "-extfile", extensions, "-out", self.cert)
 
     def install(self, client):
         if client.npm:
-            folder = self.home / "npm" / client.npm.split("/")[-1]
-            if not (folder / "node_modules" / client.npm).exists():
+            packages = [client.npm] if isinstance(client.npm, str) else client.npm
+            folder = self.home / "npm" / (client.npm.split("/")[-1] if packages == [client.npm] else "sdk")
+            if not all((folder / "node_modules" / package).exists() for package in packages):
                 folder.mkdir(parents=True, exist_ok=True)
-                subprocess.run(["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", folder, client.npm], check=True)
+                subprocess.run(["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", folder, *packages], check=True)
             return folder / "node_modules/.bin"
         venv = pathlib.Path(fill(client.argv[0], {"home": str(self.home)})).parent.parent
         if client.pip and not venv.exists():
             python = shutil.which(f"python{client.python}") if client.python else None
             subprocess.run([python or sys.executable, "-m", "venv", venv], check=True)
-            subprocess.run([venv / "bin/pip", "install", "--quiet", *client.pip], check=True)
+            # SDKs share an environment.
+            packages = client.pip if client.prompts is None else sorted({package for name, pip, *_ in sdks.PYTHON_SDKS for package in pip})
+            subprocess.run([venv / "bin/pip", "install", "--quiet", *packages], check=True)
         return venv / "bin"
 
     def version(self, client, binaries):
+        if isinstance(client.npm, list):
+            package = {"bun": "bun", "deno": "deno", "openai": "openai", "anthropic": "@anthropic-ai/sdk", "google-genai": "@google/genai", "undici": "undici"}
+            package = next((package[word] for word in client.name.split() if word in package), None)
+            if package is None:
+                return subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip("v\n")
+            return json.loads((binaries.parent / package / "package.json").read_text())["version"]
         if client.npm:
             return json.loads((binaries.parent / client.npm / "package.json").read_text())["version"]
         for package in client.pip or []:
@@ -107,7 +127,7 @@ class Stage:
             for line in shown.splitlines():
                 if line.startswith("Version: "):
                     return line.split(": ")[1]
-        return "?"
+        return subprocess.run([binaries / "python", "--version"], capture_output=True, text=True).stdout.split()[-1]
 
 
 def run(stage, client, prompt, options):
@@ -116,22 +136,26 @@ def run(stage, client, prompt, options):
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f"onlooker-{client.name}-"))
     ledger, out, work, own = folder / "ledger", folder / "out.jsonl", folder / "work", folder / "home"
     ledger.touch(), work.mkdir(), own.mkdir()
-    provider = subprocess.Popen([sys.executable, PROVIDER / client.provider, stage.cert, stage.key, ledger], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    needs = client.needs or {}
+    front = ["front.py", "h2"] if needs.get("http2") else ["front.py", "plain"] if needs.get("plain") else [client.provider]
+    # The front needs a package that the SDKs' environment has.
+    python = stage.home / "venv-sdk/bin/python" if needs.get("http2") or client.provider != "provider.py" else sys.executable
+    provider = subprocess.Popen([python, PROVIDER / front[0], *front[1:], stage.cert, stage.key, ledger], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                 env={**os.environ, "E2E_COMMAND": options.command})
     port = provider.stdout.readline().strip()
-    values = {"url": f"https://localhost:{port}", "port": port, "npm": str(binaries), "home": str(stage.home), "prompt": prompt, "cert": str(stage.cert), "more": ""}
+    values = {"url": f"{'http' if needs.get('plain') else 'https'}://localhost:{port}", "port": port, "npm": str(binaries), "home": str(stage.home), "prompt": prompt, "cert": str(stage.authority), "more": ""}
     for name, text in (client.files or {}).items():
         (own / name).parent.mkdir(parents=True, exist_ok=True)
         (own / name).write_text(fill(text, values))
     environment = {key: value for key, value in os.environ.items() if key in ("PATH", "LANG", "TERM", "SHELL", "USER")}
-    environment.update(HOME=str(own), SSL_CERT_FILE=str(stage.cert), REQUESTS_CA_BUNDLE=str(stage.cert), NODE_EXTRA_CA_CERTS=str(stage.cert), CI="1", NO_COLOR="1")
+    environment.update(HOME=str(own), SSL_CERT_FILE=str(stage.authority), REQUESTS_CA_BUNDLE=str(stage.authority), NODE_EXTRA_CA_CERTS=str(stage.authority), CI="1", NO_COLOR="1")
     environment.update({key: fill(value, values) for key, value in (client.env or {}).items()})
     argv = [fill(part, values) for part in client.argv]
     if client.prepare:
         subprocess.run([fill(part, values) for part in client.prepare], cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60)
     watched = argv if options.bare else [options.onlooker, "run", "-o", out, "--", *argv]
     with open(folder / "log", "w") as log:
-        child = subprocess.Popen(watched, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        child = subprocess.Popen(watched, cwd=binaries.parent.parent if isinstance(client.npm, list) else work, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
             code = child.wait(client.seconds)
         except subprocess.TimeoutExpired:
@@ -210,7 +234,7 @@ def main():
             continue
         binaries = stage.install(client)
         made, seen, problems, codes, folders = 0, 0, [], [], []
-        for prompt in PROMPTS:
+        for prompt in client.prompts or PROMPTS:
             truth, calls, code, folder = run(stage, client, prompt, options)
             right, wrong = compare(truth, calls) if not options.bare else (0, [])
             made, seen, problems = made + len(truth), seen + right, problems + wrong
