@@ -2,6 +2,8 @@
 /* All probe families as one object. */
 #include "process.bpf.c"
 #include "tls.bpf.c"
+#include "rustls.bpf.c"
+#include "socket.bpf.c"
 
 /* The kernel offers some helpers only to programs that say GPL (include/linux/license.h). */
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

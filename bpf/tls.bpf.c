@@ -119,6 +119,7 @@ int object_free(struct registers *regs)
 		return 0;
 	struct connection connection = {.object = regs->di, .tgid = thread >> 32};
 	bpf_map_delete_elem(&IGNORED, &connection);
+	unpair(&connection);
 	struct close_event *event = bpf_ringbuf_reserve(&PAYLOAD, sizeof(*event), 0);
 	if (!event) {
 		drop(DROP_PAYLOAD_RING, 1);

@@ -152,7 +152,14 @@ struct config {
 	__u32 self;           /* onlooker's own tgid: never seen */
 	__u32 scope;
 	__u32 watch_children; /* 1: what `self` forks is watched */
-	__u32 pad;
+	__u32 capture;        /* CAPTURE_… */
+};
+
+/* What is taken from sockets and pipes. */
+enum capture {
+	CAPTURE_HTTP = 1,    /* HTTP */
+	CAPTURE_MCP = 2,     /* JSON-RPC */
+	CAPTURE_NETWORK = 4, /* TLS handshakes, DNS */
 };
 
 #endif

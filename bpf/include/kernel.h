@@ -17,13 +17,13 @@ typedef struct { int counter; } atomic_t;
 struct cred { kuid_t euid; kgid_t egid; };
 struct qstr { const unsigned char *name; };
 struct super_block { unsigned int s_dev; };
-struct inode { unsigned long i_ino; struct super_block *i_sb; };
+struct inode { unsigned short i_mode; unsigned long i_ino; struct super_block *i_sb; };
 struct dentry { struct dentry *d_parent; struct qstr d_name; };
 struct vfsmount { struct dentry *mnt_root; };
 struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; };
 struct path { struct vfsmount *mnt; struct dentry *dentry; };
 struct fs_struct { struct path root; struct path pwd; };
-struct file { struct inode *f_inode; };
+struct file { struct inode *f_inode; void *private_data; };
 struct fdtable { unsigned int max_fds; struct file **fd; };
 struct files_struct { struct fdtable *fdt; };
 struct signal_struct { atomic_t live; int group_exit_code; unsigned int flags; };
@@ -36,12 +36,29 @@ struct task_struct {
 	unsigned long long start_boottime;
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
+	void *stack;
 	struct mm_struct *mm;
 	struct fs_struct *fs;
 	struct files_struct *files;
 	struct signal_struct *signal;
 	const struct cred *cred;
 };
+
+/* include/net/sock.h, net/af_unix.h */
+struct in6_addr { __u8 bytes[16]; };
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+struct socket;
+struct sock { struct sock_common __sk_common; struct socket *sk_socket; };
+struct unix_sock { struct sock *peer; };
+struct socket { short type; struct file *file; struct sock *sk; };
 
 #pragma clang attribute pop
 

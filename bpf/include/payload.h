@@ -64,6 +64,21 @@ static __always_inline void owe(__u64 thread, __u64 object, __u64 source)
 	bpf_map_update_elem(&THREADS, &thread, &fresh, BPF_ANY);
 }
 
+/* Which socket a TLS object's records go through, and the other way round: the object by (process, socket). */
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct connection); __type(value, __u64); } PAIRED SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct connection); __type(value, __u64); } PARTNERS SEC(".maps");
+
+/* A TLS object is gone: its address may be another one's. */
+static __always_inline void unpair(struct connection *object)
+{
+	__u64 *socket = bpf_map_lookup_elem(&PAIRED, object);
+	if (!socket)
+		return;
+	struct connection id = {.object = *socket, .tgid = object->tgid};
+	bpf_map_delete_elem(&PARTNERS, &id);
+	bpf_map_delete_elem(&PAIRED, object);
+}
+
 static __always_inline __u64 received_from(__u64 thread)
 {
 	struct thread *known = bpf_map_lookup_elem(&THREADS, &thread);

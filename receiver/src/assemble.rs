@@ -18,7 +18,7 @@ use self::{
     recent::Recent,
 };
 use crate::{
-    event::{Clock, Event, EventKind},
+    event::{Clock, Event, EventKind, Source},
     record::{Frame, Header, Scope, Settings},
     targets::{
         rules::{is_known_agent, is_model_path, is_provider_host},
@@ -150,6 +150,8 @@ impl Assembler {
                 self.table.exit(event.process);
             }
             EventKind::Map { .. } | EventKind::Socket(_) | EventKind::Pair { .. } | EventKind::SocketClose { .. } => {}
+            // For parsers of their own, not for the streams.
+            EventKind::Data(chunk) if matches!(chunk.source, Source::Pipe | Source::Handshake | Source::Dns) => {}
             EventKind::Data(chunk) => {
                 let scope = self.settings.scope;
                 let entry = self.table.entry(event.process);

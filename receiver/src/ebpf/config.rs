@@ -52,12 +52,12 @@ pub struct Capture {
     pub tls: bool,
     /// Process starts and ends.
     pub process: bool,
-    /// Plain HTTP. Not available yet.
-    pub http: Option<bool>,
-    /// MCP over stdio. Not available yet.
-    pub mcp: Option<bool>,
-    /// Connections. Not available yet.
-    pub network: Option<bool>,
+    /// HTTP without TLS, on sockets of watched processes.
+    pub http: bool,
+    /// MCP over the pipes and local sockets of watched processes.
+    pub mcp: bool,
+    /// The beginnings of TLS connections of watched processes (server names), and their look-ups of names.
+    pub network: bool,
     /// Name look-ups. Not available yet.
     pub dns: Option<bool>,
     /// File accesses. Not available yet.
@@ -93,21 +93,14 @@ impl Default for Config {
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { tls: true, process: true, http: None, mcp: None, network: None, dns: None, files: None, security: None }
+        Self { tls: true, process: true, http: true, mcp: true, network: true, dns: None, files: None, security: None }
     }
 }
 
 impl Capture {
     /// Names of what is asked for and not available yet.
     pub fn unavailable(&self) -> Vec<&'static str> {
-        let later = [
-            (self.http, "http"),
-            (self.mcp, "mcp"),
-            (self.network, "network"),
-            (self.dns, "dns"),
-            (self.files, "files"),
-            (self.security, "security"),
-        ];
+        let later = [(self.dns, "dns"), (self.files, "files"), (self.security, "security")];
         later.into_iter().filter_map(|(asked, name)| (asked == Some(true)).then_some(name)).collect()
     }
 }
@@ -152,7 +145,8 @@ impl Component for Config {
                     .hint("add a rule, as {exe: claude}, or use agents: auto"),
             );
         }
-        if !self.capture.tls && !self.capture.process {
+        let Capture { tls, process, http, mcp, network, .. } = self.capture;
+        if !(tls || process || http || mcp || network) {
             problems.push(Problem::new(format!("{path}::capture"), "nothing is left to capture"));
         }
         for (name, size) in [("payload", self.rings.payload.0), ("lifecycle", self.rings.lifecycle.0)] {
@@ -197,13 +191,13 @@ mod tests {
     fn the_design_page_is_accepted() {
         let (config, problems) = check(serde_json::json!({
             "agents": "auto", "include": [{"exe": "*/claude"}, {"pid": 7}], "exclude": [{"user": "root"}],
-            "capture": {"tls": true, "http": true, "mcp": true, "process": true, "network": true, "dns": false},
+            "capture": {"tls": true, "http": true, "mcp": true, "process": true, "network": true, "dns": false, "files": true},
             "max_body_size": "16MiB", "memory_limit": "256MiB", "rings": {"payload": "64MiB", "lifecycle": "4MiB"},
         }));
         assert_eq!(problems, "");
         let config = config.unwrap();
         assert_eq!(config.include, [Rule::Exe("*/claude".into()), Rule::Pid(7)]);
-        assert_eq!(config.capture.unavailable(), ["http", "mcp", "network"]);
+        assert_eq!(config.capture.unavailable(), ["files"]);
         assert_eq!(config.settings(true).scope, Scope::Tree);
     }
 

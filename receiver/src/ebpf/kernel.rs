@@ -11,7 +11,7 @@ use super::config::Config;
 use crate::{
     Error,
     assemble::Command,
-    probes::{Delivery, Options, Probes, Reader, Scope, tls::Links},
+    probes::{Delivery, Options, Probes, Reader, Scope, socket::Capture, tls::Links},
     targets::{discovery::Attach, plan::Plan},
 };
 
@@ -36,6 +36,12 @@ impl Shared {
             payload_ring: config.rings.payload.0,
             lifecycle_ring: config.rings.lifecycle.0,
             watch_children: tree,
+            capture: Capture {
+                http: config.capture.http,
+                mcp: config.capture.mcp,
+                network: config.capture.network,
+                sockets: config.capture.tls,
+            },
         };
         Ok(Self(Arc::new(Mutex::new(Loaded { probes: Probes::load(options)?, links: Vec::new() }))))
     }

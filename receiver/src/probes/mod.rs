@@ -6,6 +6,7 @@ pub mod abi;
 mod positions;
 pub mod process;
 mod reader;
+pub mod socket;
 pub mod tls;
 
 use aya::{
@@ -51,11 +52,19 @@ pub struct Options {
     pub lifecycle_ring: u64,
     /// True: what this very process forks from now on is watched.
     pub watch_children: bool,
+    /// What is taken from sockets and pipes.
+    pub capture: socket::Capture,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { scope: Scope::Tree, payload_ring: 64 << 20, lifecycle_ring: 4 << 20, watch_children: false }
+        Self {
+            scope: Scope::Tree,
+            payload_ring: 64 << 20,
+            lifecycle_ring: 4 << 20,
+            watch_children: false,
+            capture: socket::Capture::default(),
+        }
     }
 }
 
@@ -107,8 +116,12 @@ impl Probes {
         let excluded = HashMap::try_from(map("EXCLUDED")?).map_err(failed)?;
         let ignored = HashMap::try_from(map("IGNORED")?).map_err(failed)?;
         let drops = PerCpuArray::try_from(map("DROPS")?).map_err(failed)?;
-        let settings =
-            [std::process::id(), u32::from(options.scope == Scope::Host), u32::from(options.watch_children), 0];
+        let settings = [
+            std::process::id(),
+            u32::from(options.scope == Scope::Host),
+            u32::from(options.watch_children),
+            options.capture.bits(),
+        ];
         let mut probes = Self {
             config,
             watched,
@@ -123,6 +136,9 @@ impl Probes {
         probes.configure()?;
         probes.status.push(own_namespace());
         probes.status.extend(process::attach(&mut probes.ebpf));
+        if options.capture.any() {
+            probes.status.extend(socket::attach(&mut probes.ebpf));
+        }
         probes.status.extend(probes.tls.load(&mut probes.ebpf));
         Ok(probes)
     }

@@ -45,7 +45,7 @@ pub fn attach(ebpf: &mut Ebpf) -> Vec<ProbeStatus> {
 
 /// Does something that needs tracefs. Where nobody mounted it (containers, minimal systems), it is mounted for this one
 /// thread only, in a mount namespace that ends with the thread: the host stays as it was.
-fn with_tracefs(work: impl FnOnce() -> Result<(), String> + Send) -> Result<(), String> {
+pub(super) fn with_tracefs(work: impl FnOnce() -> Result<(), String> + Send) -> Result<(), String> {
     const TRACEFS: &str = "/sys/kernel/tracing";
     if std::path::Path::new(TRACEFS).join("events").exists()
         || std::path::Path::new("/sys/kernel/debug/tracing/events").exists()
