@@ -12,14 +12,12 @@
 //! - `SSL_read` calls `SSL_peek`, or contains it, and then moves on in the data that is pending: it writes to the
 //!   connection's state, which `SSL_peek` leaves alone.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use iced_x86::{Code, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register};
+use iced_x86::{Code, FlowControl, InstructionInfoFactory, OpAccess, Register};
 
 use super::{
+    errors::{self, Speaker},
     functions::Functions,
     image::Image,
     plan::{Found, Plan, Probe, Site, Stack},
@@ -41,20 +39,14 @@ pub const BAD_LENGTH: i64 = 111;
 /// The end of the file's name, whatever was before it where it was built.
 const FILE: &[u8] = b"ssl/ssl_lib.cc\0";
 
-/// Bytes of a path.
-const PATH: u64 = 512;
-
-/// References that are followed; BoringSSL has about 200.
-const MOST: usize = 4096;
-
 /// Finds `SSL_read` and `SSL_write`.
 pub fn find(image: &Image) -> Found {
-    let files = files(image, FILE);
+    let files = errors::files(image, FILE);
     if files.is_empty() {
         return Found::default();
     }
     let functions = Functions::of(image);
-    let bodies = speakers(image, &functions, &files);
+    let bodies = errors::speakers(image, &functions, &files, LIBRARY);
     let (sites, doubt) = match choose(image, &functions, &bodies) {
         Ok((read, write)) => {
             let sites = [(write, Probe::Write, "SSL_write"), (read, Probe::Read, "SSL_read")]
@@ -69,60 +61,6 @@ pub fn find(image: &Image) -> Found {
         plans: Some(plan).filter(|plan| plan.sites.len() == 2).into_iter().collect(),
         doubts: doubt.into_iter().collect(),
     }
-}
-
-/// Addresses at which a file name with this end may begin: anywhere in the path before it, as far as it looks like one.
-pub fn files(image: &Image, end: &[u8]) -> Vec<Range<u64>> {
-    let range = |at: u64| {
-        let segment = image.segment(at)?;
-        let index = usize::try_from(at - segment.address).ok()?;
-        let before = segment.bytes.get(..index)?;
-        let letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@=~".contains(byte);
-        let path = before.iter().rev().take_while(|byte| letter(byte)).count() as u64;
-        Some(at - path.min(PATH)..at + 1)
-    };
-    image.find(end).into_iter().take(64).filter_map(range).collect()
-}
-
-/// A function that reports errors of the file.
-pub struct Speaker {
-    /// Its code.
-    pub body: Body,
-    /// The reasons.
-    pub reasons: BTreeSet<i64>,
-}
-
-/// The functions that name one of these files in an error, by their addresses.
-fn speakers(image: &Image, functions: &Functions, files: &[Range<u64>]) -> BTreeMap<u64, Speaker> {
-    let references = xrefs::references(image, files);
-    let starts: BTreeSet<u64> =
-        references.iter().take(MOST).filter_map(|reference| functions.start_of(reference.at)).collect();
-    let speak = |start: u64| {
-        let body = Body::of(image, functions, start);
-        let reasons = reasons(&body, files);
-        Some((start, Speaker { body, reasons })).filter(|(_, speaker)| !speaker.reasons.is_empty())
-    };
-    starts.into_iter().filter_map(speak).collect()
-}
-
-/// The reasons with which a function calls `ERR_put_error(library, unused, reason, file, line)`; link-time optimisation
-/// may have removed the argument that is not used.
-fn reasons(body: &Body, files: &[Range<u64>]) -> BTreeSet<i64> {
-    let names = |register, at| {
-        let values = body.values(at, register).known;
-        values.iter().any(|value| files.iter().any(|file| file.contains(&value.cast_unsigned())))
-    };
-    let mut reasons = BTreeSet::new();
-    for call in body.instructions().iter().filter(|instruction| xrefs::called(instruction).is_some()) {
-        let at = call.ip();
-        let library = || body.values(at, Register::RDI).known.contains(&LIBRARY);
-        if names(Register::RCX, at) && library() {
-            reasons.extend(body.values(at, Register::RDX).known);
-        } else if names(Register::RDX, at) && library() {
-            reasons.extend(body.values(at, Register::RSI).known);
-        }
-    }
-    reasons
 }
 
 /// The addresses of `SSL_read` and `SSL_write`, or why they cannot be told.
@@ -150,7 +88,7 @@ fn choose(image: &Image, functions: &Functions, all: &BTreeMap<u64, Speaker>) ->
     }
     // It hands the bytes on by the table of the protocol.
     write.retain(|start| all.get(start).is_some_and(|speaker| speaker.body.calls_by_table()));
-    let [write] = write.as_slice() else { return Err(count(write.len(), "SSL_write")) };
+    let [write] = write.as_slice() else { return Err(errors::count(write.len(), "SSL_write")) };
 
     let mut readers: Vec<u64> = with(&[SHOULD_NOT_HAVE_BEEN_CALLED], &[BAD_LENGTH])
         .into_iter()
@@ -177,18 +115,10 @@ fn choose(image: &Image, functions: &Functions, all: &BTreeMap<u64, Speaker>) ->
             let read: Vec<u64> = callers.into_iter().filter(reads).collect();
             match read.as_slice() {
                 [read] => Ok((*read, *write)),
-                _ => Err(count(read.len(), "SSL_read")),
+                _ => Err(errors::count(read.len(), "SSL_read")),
             }
         }
-        _ => Err(count(whole.len(), "SSL_read")),
-    }
-}
-
-fn count(candidates: usize, name: &str) -> String {
-    match candidates {
-        0 => format!("no function looks like {name}"),
-        1 => format!("what looks like {name} does not fit the functions around it"),
-        more => format!("{more} functions look like {name}"),
+        _ => Err(errors::count(whole.len(), "SSL_read")),
     }
 }
 
@@ -237,9 +167,9 @@ mod tests {
             let read = start.elapsed();
             let found = find(&image);
             println!("{path}\n  read {read:?} all {:?}", start.elapsed());
-            let files = files(&image, FILE);
+            let files = errors::files(&image, FILE);
             let functions = Functions::of(&image);
-            for (start, speaker) in speakers(&image, &functions, &files) {
+            for (start, speaker) in errors::speakers(&image, &functions, &files, LIBRARY) {
                 if [66, 226, 215, 111].iter().any(|one| speaker.reasons.contains(one)) {
                     println!(
                         "  {start:#x} {:?} writes {} n {}",

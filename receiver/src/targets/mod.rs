@@ -1,7 +1,9 @@
 //! Targets: which processes to watch, and where their plaintext is.
 
+pub mod awslc;
 pub mod boringssl;
 pub mod discovery;
+pub mod errors;
 pub mod functions;
 pub mod image;
 pub mod openssl;

@@ -1,0 +1,109 @@
+//! AWS-LC under rustls: the functions that protect and open a record (codex, deno).
+//!
+//! `crypto/fipsmodule/cipher/aead.c` of AWS-LC: `EVP_AEAD_CTX_seal` and `EVP_AEAD_CTX_open` report errors of their own
+//! ([`errors`]), with reasons of include/openssl/cipher.h:
+//!
+//! - `EVP_AEAD_CTX_seal` alone finds its input [`TOO_LARGE`] and its output's room [`BUFFER_TOO_SMALL`];
+//! - `EVP_AEAD_CTX_open` gives [`BAD_DECRYPT`] and [`BUFFER_TOO_SMALL`].
+//!
+//! All that encrypts in the process goes through them, so the probes look at what is authenticated besides: it is the
+//! record's header in TLS 1.3 and its pseudo-header in TLS 1.2, and QUIC's is neither.
+
+use std::collections::BTreeMap;
+
+use super::{
+    errors::{self, Speaker},
+    functions::Functions,
+    image::Image,
+    plan::{Found, Plan, Probe, Site, Stack},
+    rustls,
+};
+
+/// `ERR_LIB_CIPHER`
+const LIBRARY: i64 = 30;
+
+/// `CIPHER_R_BAD_DECRYPT`
+const BAD_DECRYPT: i64 = 101;
+/// `CIPHER_R_BUFFER_TOO_SMALL`
+const BUFFER_TOO_SMALL: i64 = 103;
+/// `CIPHER_R_TOO_LARGE`
+const TOO_LARGE: i64 = 117;
+
+/// The end of the file's name, whatever was before it where it was built.
+const FILE: &[u8] = b"aws-lc/crypto/fipsmodule/cipher/aead.c\0";
+
+/// Finds `EVP_AEAD_CTX_seal` and `EVP_AEAD_CTX_open` where rustls is in the file. To be asked only if rustls's own
+/// functions were not found: those see the same records.
+pub fn find(image: &Image) -> Found {
+    let files = errors::files(image, FILE);
+    if files.is_empty() || !rustls::is_in(image) {
+        return Found::default();
+    }
+    let functions = Functions::of(image);
+    let all = errors::speakers(image, &functions, &files, LIBRARY);
+    let site = |probe, name: &str, address| Some(Site::new(probe, name, image.code_offset(address)?));
+    match choose(&all) {
+        Ok((seal, open)) => {
+            let seal = site(Probe::AeadSeal, "EVP_AEAD_CTX_seal", seal);
+            let open = site(Probe::AeadOpen, "EVP_AEAD_CTX_open", open);
+            let sites: Vec<Site> = seal.into_iter().chain(open).collect();
+            let plan = Plan { stack: Stack::AwsLc, method: "reasons of errors".to_owned(), sites };
+            Found { plans: Some(plan).filter(|plan| plan.sites.len() == 2).into_iter().collect(), doubts: Vec::new() }
+        }
+        Err(doubt) => Found { plans: Vec::new(), doubts: vec![format!("AWS-LC is in it, but {doubt}")] },
+    }
+}
+
+/// The addresses of `EVP_AEAD_CTX_seal` and `EVP_AEAD_CTX_open`, or why they cannot be told.
+fn choose(all: &BTreeMap<u64, Speaker>) -> Result<(u64, u64), String> {
+    let only = |name: &str, with: &[i64], without: &[i64]| {
+        let fits = |speaker: &Speaker| {
+            let reasons = &speaker.reasons;
+            with.iter().all(|one| reasons.contains(one)) && !without.iter().any(|one| reasons.contains(one))
+        };
+        let found: Vec<u64> = all.iter().filter(|(_, speaker)| fits(speaker)).map(|(start, _)| *start).collect();
+        match found[..] {
+            [one] => Ok(one),
+            _ => Err(errors::count(found.len(), name)),
+        }
+    };
+    let seal = only("EVP_AEAD_CTX_seal", &[TOO_LARGE, BUFFER_TOO_SMALL], &[BAD_DECRYPT])?;
+    let open = only("EVP_AEAD_CTX_open", &[BAD_DECRYPT, BUFFER_TOO_SMALL], &[TOO_LARGE])?;
+    Ok((seal, open))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs real programs: ONLOOKER_BINARIES=path:path…"]
+    #[allow(clippy::print_stdout, reason = "its output is what it is for")]
+    fn real_programs() {
+        for path in std::env::var("ONLOOKER_BINARIES").unwrap().split(':') {
+            let start = std::time::Instant::now();
+            let image = Image::read(&std::fs::File::open(path).unwrap()).unwrap();
+            let read = start.elapsed();
+            let files = errors::files(&image, FILE);
+            let functions = Functions::of(&image);
+            let all = errors::speakers(&image, &functions, &files, LIBRARY);
+            println!(
+                "{path}\n  read {read:?} all {:?} rustls {} described {} refs {}",
+                start.elapsed(),
+                rustls::is_in(&image),
+                functions.described(),
+                crate::targets::xrefs::references(&image, &files).len()
+            );
+            for (start, speaker) in all {
+                println!(
+                    "  {start:#x} off {:#x} {:?} n {}",
+                    image.code_offset(start).unwrap(),
+                    speaker.reasons,
+                    speaker.body.instructions().len()
+                );
+            }
+            let x = rustls::find(&image, &std::fs::File::open(path).unwrap());
+            println!("  rustls {:?}", x);
+        }
+    }
+}
