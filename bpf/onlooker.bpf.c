@@ -3,6 +3,7 @@
 #include "process.bpf.c"
 #include "tls.bpf.c"
 #include "rustls.bpf.c"
+#include "aead.bpf.c"
 #include "socket.bpf.c"
 
 /* The kernel offers some helpers only to programs that say GPL (include/linux/license.h). */

@@ -49,6 +49,11 @@ const PROGRAMS: &[Pair] = &[
     pair(Probe::Write, "tls/write", "write_enter", Some("write_leave")),
     pair(Probe::ReadEx, "tls/read_ex", "read_ex_enter", Some("read_ex_leave")),
     pair(Probe::WriteEx, "tls/write_ex", "write_ex_enter", Some("write_ex_leave")),
+    pair(Probe::RustlsEncrypt, "tls/rustls_encrypt", "rustls_encrypt_enter", None),
+    pair(Probe::RustlsDecrypt, "tls/rustls_decrypt", "rustls_decrypt_enter", Some("rustls_decrypt_leave")),
+    pair(Probe::AeadSeal, "tls/aead_seal", "aead_seal_enter", None),
+    pair(Probe::AeadScatter, "tls/aead_scatter", "aead_scatter_enter", None),
+    pair(Probe::AeadOpen, "tls/aead_open", "aead_open_enter", Some("aead_open_leave")),
     pair(Probe::Free, "tls/free", "object_free", None),
 ];
 

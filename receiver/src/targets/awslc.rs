@@ -4,7 +4,9 @@
 //! ([`errors`]), with reasons of include/openssl/cipher.h:
 //!
 //! - `EVP_AEAD_CTX_seal` alone finds its input [`TOO_LARGE`] and its output's room [`BUFFER_TOO_SMALL`];
-//! - `EVP_AEAD_CTX_open` gives [`BAD_DECRYPT`] and [`BUFFER_TOO_SMALL`].
+//! - `EVP_AEAD_CTX_seal_scatter` finds bytes that it has no room for [`NO_ROOM_FOR_MORE`];
+//! - `EVP_AEAD_CTX_open` gives [`BAD_DECRYPT`] and [`BUFFER_TOO_SMALL`];
+//! - what makes a context reports a key of a wrong size: `EVP_AEAD_CTX_init` and its kin.
 //!
 //! All that encrypts in the process goes through them, so the probes look at what is authenticated besides: it is the
 //! record's header in TLS 1.3 and its pseudo-header in TLS 1.2, and QUIC's is neither.
@@ -26,8 +28,14 @@ const LIBRARY: i64 = 30;
 const BAD_DECRYPT: i64 = 101;
 /// `CIPHER_R_BUFFER_TOO_SMALL`
 const BUFFER_TOO_SMALL: i64 = 103;
+/// `CIPHER_R_INVALID_OPERATION`
+const NO_ROOM_FOR_MORE: i64 = 112;
+/// `CIPHER_R_OUTPUT_ALIASES_INPUT`
+const OUTPUT_ALIASES_INPUT: i64 = 115;
 /// `CIPHER_R_TOO_LARGE`
 const TOO_LARGE: i64 = 117;
+/// `CIPHER_R_UNSUPPORTED_KEY_SIZE`
+const UNSUPPORTED_KEY_SIZE: i64 = 120;
 
 /// The end of the file's name, whatever was before it where it was built.
 const FILE: &[u8] = b"aws-lc/crypto/fipsmodule/cipher/aead.c\0";
@@ -41,35 +49,48 @@ pub fn find(image: &Image) -> Found {
     }
     let functions = Functions::of(image);
     let all = errors::speakers(image, &functions, &files, LIBRARY);
-    let site = |probe, name: &str, address| Some(Site::new(probe, name, image.code_offset(address)?));
     match choose(&all) {
-        Ok((seal, open)) => {
-            let seal = site(Probe::AeadSeal, "EVP_AEAD_CTX_seal", seal);
-            let open = site(Probe::AeadOpen, "EVP_AEAD_CTX_open", open);
-            let sites: Vec<Site> = seal.into_iter().chain(open).collect();
+        Ok(chosen) => {
+            let site = |(probe, name, address)| Some(Site::new(probe, name, image.code_offset(address)?));
+            let sites = chosen.into_iter().filter_map(site).collect();
             let plan = Plan { stack: Stack::AwsLc, method: "reasons of errors".to_owned(), sites };
-            Found { plans: Some(plan).filter(|plan| plan.sites.len() == 2).into_iter().collect(), doubts: Vec::new() }
+            Found { plans: vec![plan], doubts: Vec::new() }
         }
         Err(doubt) => Found { plans: Vec::new(), doubts: vec![format!("AWS-LC is in it, but {doubt}")] },
     }
 }
 
-/// The addresses of `EVP_AEAD_CTX_seal` and `EVP_AEAD_CTX_open`, or why they cannot be told.
-fn choose(all: &BTreeMap<u64, Speaker>) -> Result<(u64, u64), String> {
-    let only = |name: &str, with: &[i64], without: &[i64]| {
+/// The functions, or why they cannot be told.
+fn choose(all: &BTreeMap<u64, Speaker>) -> Result<Vec<(Probe, &'static str, u64)>, String> {
+    let every = |with: &[i64], without: &[i64]| -> Vec<u64> {
         let fits = |speaker: &Speaker| {
             let reasons = &speaker.reasons;
             with.iter().all(|one| reasons.contains(one)) && !without.iter().any(|one| reasons.contains(one))
         };
-        let found: Vec<u64> = all.iter().filter(|(_, speaker)| fits(speaker)).map(|(start, _)| *start).collect();
-        match found[..] {
-            [one] => Ok(one),
-            _ => Err(errors::count(found.len(), name)),
-        }
+        all.iter().filter(|(_, speaker)| fits(speaker)).map(|(start, _)| *start).collect()
+    };
+    let only = |name: &str, with: &[i64], without: &[i64]| match every(with, without)[..] {
+        [one] => Ok(one),
+        ref found => Err(errors::count(found.len(), name)),
     };
     let seal = only("EVP_AEAD_CTX_seal", &[TOO_LARGE, BUFFER_TOO_SMALL], &[BAD_DECRYPT])?;
     let open = only("EVP_AEAD_CTX_open", &[BAD_DECRYPT, BUFFER_TOO_SMALL], &[TOO_LARGE])?;
-    Ok((seal, open))
+    // AES-GCM in TLS 1.2 alone is written by it.
+    let scatter = only(
+        "EVP_AEAD_CTX_seal_scatter",
+        &[NO_ROOM_FOR_MORE, OUTPUT_ALIASES_INPUT],
+        &[TOO_LARGE, BAD_DECRYPT, BUFFER_TOO_SMALL],
+    )?;
+    let mut sites = vec![(Probe::AeadScatter, "EVP_AEAD_CTX_seal_scatter", scatter)];
+    // One that calls the other would be seen twice.
+    if !all.get(&seal).is_some_and(|speaker| speaker.body.calls(scatter)) {
+        sites.push((Probe::AeadSeal, "EVP_AEAD_CTX_seal", seal));
+    }
+    sites.push((Probe::AeadOpen, "EVP_AEAD_CTX_open", open));
+    // A context that is made: what had its address before is gone.
+    let made = every(&[UNSUPPORTED_KEY_SIZE], &[TOO_LARGE, BAD_DECRYPT, BUFFER_TOO_SMALL]);
+    sites.extend(made.into_iter().map(|init| (Probe::Free, "EVP_AEAD_CTX_init", init)));
+    Ok(sites)
 }
 
 #[cfg(test)]
@@ -102,8 +123,7 @@ mod tests {
                     speaker.body.instructions().len()
                 );
             }
-            let x = rustls::find(&image, &std::fs::File::open(path).unwrap());
-            println!("  rustls {:?}", x);
+            println!("  {:?}", find(&image));
         }
     }
 }

@@ -61,6 +61,8 @@ pub enum Probe {
     RustlsDecrypt,
     /// `EVP_AEAD_CTX_seal`: the plaintext of one record, at entry.
     AeadSeal,
+    /// `EVP_AEAD_CTX_seal_scatter`: the plaintext of one record, at entry.
+    AeadScatter,
     /// `EVP_AEAD_CTX_open`: the plaintext of one record, at return.
     AeadOpen,
     /// Go `(*tls.Conn).Read`; its returns are hooked one by one.
