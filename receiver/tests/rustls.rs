@@ -10,7 +10,7 @@ use std::{
 };
 
 use receiver::{
-    event::{Direction, Event, EventKind},
+    event::{Direction, Event, EventKind, Source},
     probes::{Delivery, Options, Probes, Scope},
     targets::{image::Image, rustls},
 };
@@ -49,7 +49,9 @@ fn a_program_is_seen() {
     let mut seen: HashMap<(u32, Direction, u64), Vec<u8>> = HashMap::new();
     let mut all: HashMap<Direction, Vec<u8>> = HashMap::new();
     for event in sink.0.lock().unwrap().iter() {
-        if let EventKind::Data(chunk) = &event.kind {
+        if let EventKind::Data(chunk) = &event.kind
+            && chunk.source == Source::Record
+        {
             let key = (event.process.tgid, chunk.direction, chunk.object);
             seen.entry(key).or_default().extend(&chunk.bytes);
             all.entry(chunk.direction).or_default().extend(&chunk.bytes);

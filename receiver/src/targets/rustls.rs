@@ -21,6 +21,9 @@ use super::{
 /// What rustls says of a record that cannot be opened (`src/error.rs`, 0.20 to 0.23): in every file with rustls.
 const TELLING: &[u8] = b"cannot decrypt peer's message";
 
+/// Bytes of plaintext in a record at most (RFC 8446 5.1, RFC 5246 6.2.1).
+const FRAGMENT: u64 = 1 << 14;
+
 /// Bytes of a function that are looked at.
 const BODY: usize = 6144;
 
@@ -193,12 +196,17 @@ fn decrypters(code: &Functions<'_>, tables: &[Vtable]) -> Vec<Cipher> {
     let cipher = |table: &Vtable| {
         let [decrypt] = table.methods[..] else { return None };
         let shortest = code.shortest(decrypt)?;
-        // `into_tls13_unpadded_message` may be a function of its own. It is compared with what TLS allows plus the
-        // content type, then without.
+        // What is left is compared with what TLS allows: 2^14 bytes, and in TLS 1.3 the content type (there it may be a
+        // function of its own, `into_tls13_unpadded_message`). The compiler may compare what there was before, which
+        // has the tag and the nonce too.
+        let has = |deep, limits: &[u64]| {
+            let found = code.limits(decrypt, deep);
+            limits.iter().any(|limit| found.contains(&(FRAGMENT + limit)))
+        };
         let kind = match shortest {
-            16 if code.limits(decrypt, true).contains(&0x4001) => Kind::Tls13,
-            16 if code.limits(decrypt, false).contains(&0x4000) => Kind::ChaCha12,
-            24 if code.limits(decrypt, false).contains(&0x4000) => Kind::Gcm12,
+            16 if has(true, &[1, 17]) => Kind::Tls13,
+            16 if has(false, &[0, 16]) => Kind::ChaCha12,
+            24 if has(false, &[0, 8, 16, 24]) => Kind::Gcm12,
             _ => return None,
         };
         Some(Cipher { kind, vtable: table.clone(), function: decrypt })
@@ -368,7 +376,7 @@ impl<'a> Functions<'a> {
         None
     }
 
-    /// What a function, and if `deep` what it calls, compares with 2^14 or 2^14 + 1: the greatest value that passes.
+    /// What a function, and if `deep` what it calls, compares numbers with, near 2^14: the greatest value that passes.
     fn limits(&self, address: u64, deep: bool) -> BTreeSet<u64> {
         let mut found = BTreeSet::new();
         let mut callees = BTreeSet::new();
@@ -376,7 +384,7 @@ impl<'a> Functions<'a> {
         let mut collect = |body: &[Instruction]| {
             for (index, instruction) in body.iter().enumerate() {
                 if instruction.mnemonic() == Mnemonic::Cmp && is_immediate(instruction) {
-                    found.extend(limit(body, index).filter(|most| matches!(most, 0x4000 | 0x4001)));
+                    found.extend(limit(body, index).filter(|most| (FRAGMENT..FRAGMENT + 32).contains(most)));
                 }
             }
         };
