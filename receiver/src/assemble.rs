@@ -1,6 +1,7 @@
 //! Frames to observations, in order of time. A pure function of its input: live capture and replay share it.
 
 mod connections;
+mod join;
 mod plaintext;
 mod recent;
 #[cfg(test)]
@@ -14,6 +15,8 @@ use pipeline::{
 };
 
 use self::{
+    connections::Connections,
+    join::{Join, Ready},
     plaintext::{Plaintext, Seen},
     recent::Recent,
 };
@@ -37,11 +40,11 @@ pub enum Command {
     Watch(ProcessKey),
     /// Tell nothing of this process and its children.
     Exclude(ProcessKey),
-    /// Copy nothing more of this TLS connection.
+    /// Copy nothing more of this TLS object, socket or pipe.
     Ignore {
         /// The process, as the kernel knows it.
         process: ProcessKey,
-        /// Address of the TLS object.
+        /// Address of the TLS object, or the socket's id.
         object: u64,
     },
 }
@@ -52,6 +55,8 @@ pub struct Assembler {
     settings: Settings,
     table: Table,
     plaintext: Plaintext,
+    join: Join,
+    connections: Connections,
     recent: Recent,
     /// Connections on which nothing of a model was seen so far, with the number of such exchanges.
     plain: HashMap<(ProcessKey, u64), u32>,
@@ -75,6 +80,8 @@ impl Assembler {
             settings: header.settings.clone(),
             table: Table::new(host, header.clock),
             plaintext: Plaintext::new(&header.settings, header.clock),
+            join: Join::default(),
+            connections: Connections::default(),
             recent: Recent::default(),
             plain: HashMap::new(),
             observer: Arc::new(observer),
@@ -104,6 +111,10 @@ impl Assembler {
             Frame::Tick(time) => {
                 self.now = self.now.max(self.clock.wall(*time));
                 self.recent.expire(self.now);
+                self.connections.expire(*time);
+                let mut ready = Vec::new();
+                self.join.expire(Some(*time), &mut ready);
+                self.ready(ready, out, commands);
                 Some(self.now)
             }
             Frame::Heartbeat(time, beat) => {
@@ -116,6 +127,9 @@ impl Assembler {
 
     /// The end: what is still open goes out as broken off.
     pub fn finish(&mut self, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+        let mut ready = Vec::new();
+        self.join.expire(None, &mut ready);
+        self.ready(ready, out, commands);
         let mut seen = Vec::new();
         self.plaintext.finish(self.now.nanos().saturating_sub(self.clock.boot), &mut seen);
         self.seen(seen, out, commands);
@@ -141,15 +155,36 @@ impl Assembler {
             }
             EventKind::Exit { code, signal } => {
                 let key = self.table.entry(event.process).info.key;
+                let mut ready = Vec::new();
+                self.join.exit(key, &mut ready);
+                self.ready(ready, out, commands);
                 let mut seen = Vec::new();
                 self.plaintext.exit(key, event.time, &mut seen);
                 self.seen(seen, out, commands);
+                self.join.exited(key);
                 self.plain.retain(|(process, _), _| *process != key);
                 let signal = (*signal != 0).then_some(*signal);
                 self.process(key, time, ProcessPhase::Exit(Exit { code: *code, signal }), out);
                 self.table.exit(event.process);
             }
-            EventKind::Map { .. } | EventKind::Socket(_) | EventKind::Pair { .. } | EventKind::SocketClose { .. } => {}
+            EventKind::Map { .. } => {}
+            EventKind::Socket(socket) => self.connections.socket(event.time, socket),
+            EventKind::Pair { object, socket, .. } => {
+                let key = self.table.key(event.process);
+                let mut ready = Vec::new();
+                self.join.pair(key, *object, *socket, &mut ready);
+                self.ready(ready, out, commands);
+                // Its plaintext is seen: what is on the wire is of no use any more.
+                self.ignore(key, *socket, commands);
+            }
+            EventKind::SocketClose { socket, .. } => {
+                let key = self.table.key(event.process);
+                for connection in self.join.connections(key, *socket) {
+                    self.close(key, connection, event.time, out, commands);
+                }
+                self.join.closed(key, *socket);
+                self.connections.closed(event.time, *socket);
+            }
             // For parsers of their own, not for the streams.
             EventKind::Data(chunk) if matches!(chunk.source, Source::Pipe | Source::Handshake | Source::Dns) => {}
             EventKind::Data(chunk) => {
@@ -161,18 +196,46 @@ impl Assembler {
                     self.ignore(key, chunk.object, commands);
                     return;
                 }
-                let mut seen = Vec::new();
-                self.plaintext.data(key, event.time, chunk, &mut seen);
-                self.seen(seen, out, commands);
+                let told = entry.watched;
+                let mut ready = Vec::new();
+                self.join.data(key, event.time, chunk, told, &mut ready);
+                self.ready(ready, out, commands);
             }
             EventKind::Close { object } => {
                 let key = self.table.key(event.process);
-                let mut seen = Vec::new();
-                self.plaintext.close(key, *object, event.time, &mut seen);
-                self.seen(seen, out, commands);
-                self.plain.remove(&(key, *object));
+                let mut ready = Vec::new();
+                let ended = self.join.close(key, *object, &mut ready);
+                self.ready(ready, out, commands);
+                if let Some(connection) = ended {
+                    self.close(key, connection, event.time, out, commands);
+                }
+                self.join.untie(key, *object);
             }
         }
+    }
+
+    /// Plaintext whose connection is known.
+    fn ready(&mut self, ready: Vec<Ready>, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+        for Ready { process, time, chunk } in ready {
+            let mut seen = Vec::new();
+            self.plaintext.data(process, time, &chunk, &mut seen);
+            self.seen(seen, out, commands);
+        }
+    }
+
+    /// A connection is over.
+    fn close(
+        &mut self,
+        process: ProcessKey,
+        connection: u64,
+        time: u64,
+        out: &mut Vec<Observation>,
+        commands: &mut Vec<Command>,
+    ) {
+        let mut seen = Vec::new();
+        self.plaintext.close(process, connection, time, &mut seen);
+        self.seen(seen, out, commands);
+        self.plain.remove(&(process, connection));
     }
 
     /// A process that was running before.
@@ -275,8 +338,12 @@ impl Assembler {
         }
     }
 
-    fn exchange(&mut self, exchange: Box<Exchange>, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+    fn exchange(&mut self, mut exchange: Box<Exchange>, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
         let connection = exchange.connection;
+        if let Some((socket, plain)) = self.join.socket(connection.process, connection.object) {
+            exchange.tls = !plain;
+            exchange.facts = self.connections.facts(socket);
+        }
         let request = &exchange.request;
         let host = request.headers.get("host").unwrap_or_default();
         let time = exchange.response.as_ref().map_or(request.ended, |response| response.ended.max(request.ended));
@@ -316,8 +383,9 @@ impl Assembler {
 
     fn ignore(&mut self, process: ProcessKey, object: u64, commands: &mut Vec<Command>) {
         self.plain.remove(&(process, object));
+        let objects = self.join.objects(process, object);
         let process = self.table.get(process).and_then(|entry| entry.kernel_key).unwrap_or(process);
-        commands.push(Command::Ignore { process, object });
+        commands.extend(objects.into_iter().map(|object| Command::Ignore { process, object }));
     }
 }
 
