@@ -69,18 +69,18 @@ static __always_inline void record(__u64 stack, __u64 address, __u64 size, int v
 		drop(DROP_TOO_LARGE, length - taken);
 }
 
-/* A record's plaintext is `size` bytes at `address`. */
-static __always_inline int seal(struct registers *regs, __u64 address, __u64 size, struct authenticated *data)
+/* A record's plaintext is `size` bytes at `address`. Takes registers by value: verifiers refuse a pointer into them. */
+static __always_inline int seal(__u64 object, __u64 stack, __u64 address, __u64 size, struct authenticated *data)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 	__u32 tgid = thread >> 32;
 	int version = protocol(data, size);
-	struct connection connection = {.object = regs->di, .tgid = tgid};
+	struct connection connection = {.object = object, .tgid = tgid};
 	if (!version || bpf_map_lookup_elem(&IGNORED, &connection))
 		return 0;
-	struct frame frame = {.stack = regs->sp, .tgid = tgid};
+	struct frame frame = {.stack = stack, .tgid = tgid};
 	struct call call = {
-		.object = regs->di,
+		.object = object,
 		.buffer = address,
 		.size = size,
 		.start = leader_start((struct task_struct *)bpf_get_current_task()),
@@ -90,7 +90,7 @@ static __always_inline int seal(struct registers *regs, __u64 address, __u64 siz
 		drop(DROP_CALL_MAP, 1);
 		return 0;
 	}
-	owe(thread, regs->di, SOURCE_RECORD);
+	owe(thread, object, SOURCE_RECORD);
 	record(frame.stack, address, size, version, 1);
 	bpf_map_delete_elem(&CALLS, &frame);
 	return 0;
@@ -101,12 +101,12 @@ static __always_inline int seal(struct registers *regs, __u64 address, __u64 siz
 SEC("uprobe/aead_seal_enter")
 int aead_seal_enter(struct registers *regs)
 {
-	__u64 words[4] = {};
+	__u64 words[4] = {}, object = regs->di, stack = regs->sp;
 	if (!wanted(bpf_get_current_pid_tgid() >> 32) ||
-	    bpf_probe_read_user(words, sizeof(words), (void *)(regs->sp + sizeof(__u64))))
+	    bpf_probe_read_user(words, sizeof(words), (void *)(stack + sizeof(__u64))))
 		return 0;
 	struct authenticated data = {.address = words[2], .length = words[3]};
-	return seal(regs, words[0], words[1], &data);
+	return seal(object, stack, words[0], words[1], &data);
 }
 
 /* int EVP_AEAD_CTX_seal_scatter(ctx, out, out_tag, out_tag_len, max_out_tag_len, nonce, nonce_len, in, in_len, extra_in,
@@ -114,12 +114,12 @@ int aead_seal_enter(struct registers *regs)
 SEC("uprobe/aead_scatter_enter")
 int aead_scatter_enter(struct registers *regs)
 {
-	__u64 words[7] = {};
+	__u64 words[7] = {}, object = regs->di, stack = regs->sp;
 	if (!wanted(bpf_get_current_pid_tgid() >> 32) ||
-	    bpf_probe_read_user(words, sizeof(words), (void *)(regs->sp + sizeof(__u64))))
+	    bpf_probe_read_user(words, sizeof(words), (void *)(stack + sizeof(__u64))))
 		return 0;
 	struct authenticated data = {.address = words[5], .length = words[6]};
-	return seal(regs, words[1], words[2], &data);
+	return seal(object, stack, words[1], words[2], &data);
 }
 
 /* int EVP_AEAD_CTX_open(ctx, out, out_len, max_out_len, nonce, nonce_len, in, in_len, ad, ad_len). `call.size` is the
