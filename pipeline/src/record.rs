@@ -4,8 +4,8 @@
 use crate::{
     ids::Timestamp,
     observation::{
-        AgentTurn, Api, Exit, Finding, Heartbeat, Kind, Loss, ModelCall, Observation, Process, ProcessInfo,
-        ProcessPhase, Severity, ToolCall,
+        AgentTurn, Api, ConnectionFacts, Exit, Finding, Heartbeat, Kind, Loss, ModelCall, Observation, Process,
+        ProcessInfo, ProcessPhase, Severity, ToolCall,
     },
     semconv::{self as name, event},
 };
@@ -160,6 +160,9 @@ fn model_call(out: &mut List, call: &ModelCall, process: &ProcessInfo) {
         out.set(name::SERVER_ADDRESS, call.server.address.as_str());
         out.set(name::SERVER_PORT, i64::from(call.server.port));
     }
+    if let Some(facts) = &call.facts {
+        connection(out, facts);
+    }
     if asked.stream {
         out.set(name::GEN_AI_REQUEST_STREAM, true);
     }
@@ -208,6 +211,20 @@ fn model_call(out: &mut List, call: &ModelCall, process: &ProcessInfo) {
     );
     out.count(name::ONLOOKER_RESPONSE_CHUNKS, reply.chunks);
     losses(out, &call.losses);
+}
+
+/// The connection under a call. The peer may be a proxy: whom the call is for is `server.address`.
+fn connection(out: &mut List, facts: &ConnectionFacts) {
+    for (address, port, known) in [
+        (name::NETWORK_PEER_ADDRESS, name::NETWORK_PEER_PORT, facts.peer),
+        (name::NETWORK_LOCAL_ADDRESS, name::NETWORK_LOCAL_PORT, facts.local),
+    ] {
+        if let Some(known) = known {
+            out.set(address, known.ip().to_string());
+            out.set(port, i64::from(known.port()));
+        }
+    }
+    out.maybe(name::ONLOOKER_TLS_SERVER_NAME, &facts.server_name);
 }
 
 /// A span that is not whole says so.

@@ -73,6 +73,10 @@ names! {
     GEN_AI_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens";
     HTTP_REQUEST_RESEND_COUNT = "http.request.resend_count";
     HTTP_RESPONSE_STATUS_CODE = "http.response.status_code";
+    NETWORK_LOCAL_ADDRESS = "network.local.address";
+    NETWORK_LOCAL_PORT = "network.local.port";
+    NETWORK_PEER_ADDRESS = "network.peer.address";
+    NETWORK_PEER_PORT = "network.peer.port";
     OPENAI_API_TYPE = "openai.api.type";
     OPENAI_REQUEST_SERVICE_TIER = "openai.request.service_tier";
     OPENAI_RESPONSE_SERVICE_TIER = "openai.response.service_tier";
@@ -118,6 +122,7 @@ names! {
     ONLOOKER_RESPONSE_CHUNKS = "onlooker.response.chunks";
     ONLOOKER_SIGNATURE_KEY_ID = "onlooker.signature.key_id";
     ONLOOKER_SIGNATURE_SEQUENCE = "onlooker.signature.sequence";
+    ONLOOKER_TLS_SERVER_NAME = "onlooker.tls.server_name";
     ONLOOKER_TOOL_EVIDENCE = "onlooker.tool.evidence";
     ONLOOKER_TOOL_EXIT_CODE = "onlooker.tool.exit.code";
     ONLOOKER_TOOL_MATCH = "onlooker.tool.match";

@@ -90,6 +90,7 @@ pub(crate) fn turn() -> Vec<Observation> {
         ended: at(2),
         remote_parent: None,
         resend_count: None,
+        facts: None,
         connection: ConnectionKey::default(),
         index: 0,
         losses: Vec::new(),

@@ -3,11 +3,11 @@
 //! A number that was not reported is absent, never 0. Content stays out of this record, but for the arguments of
 //! requested tools, which correlation needs and no exporter writes unless content is asked for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     ids::{ConnectionKey, SpanContext, Timestamp},
-    observation::exchange::Loss,
+    observation::exchange::{ConnectionFacts, Loss},
 };
 
 /// `gen_ai.operation.name`.
@@ -233,6 +233,8 @@ pub struct ModelCall {
     pub resend_count: Option<u64>,
     /// The connection.
     pub connection: ConnectionKey,
+    /// What is known of it.
+    pub facts: Option<Arc<ConnectionFacts>>,
     /// Which exchange of the connection.
     pub index: u32,
     /// What is missing, if anything.

@@ -90,6 +90,7 @@ impl Provider {
             remote_parent: header::remote_parent(&request.headers),
             resend_count: header::resend_count(&request.headers),
             connection: exchange.connection,
+            facts: exchange.facts.clone(),
             index: exchange.index,
             losses: exchange.losses.clone(),
         };

@@ -110,6 +110,7 @@ fn leaking() -> Vec<Observation> {
         ended: now,
         remote_parent: None,
         resend_count: None,
+        facts: None,
         connection: ConnectionKey::default(),
         index: 0,
         losses: vec![],

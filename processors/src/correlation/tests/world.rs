@@ -156,6 +156,7 @@ impl World {
             ended,
             remote_parent: call.remote,
             resend_count: call.resend,
+            facts: None,
             connection: ConnectionKey { process: key(pid), object: 1, generation: 0 },
             index: self.calls,
             losses: Vec::new(),
