@@ -43,6 +43,7 @@ static __always_inline int is_data(__u64 facts)
 static __always_inline void begins(__u64 thread, struct connection *connection)
 {
 	bpf_map_delete_elem(&IGNORED, connection);
+	unpair(connection);
 	struct close_event *event = bpf_ringbuf_reserve(&PAYLOAD, sizeof(*event), 0);
 	if (!event) {
 		drop(DROP_PAYLOAD_RING, 1);

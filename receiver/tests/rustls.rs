@@ -26,7 +26,7 @@ impl Delivery for Sink {
 }
 
 /// Any program: attaches to `ONLOOKER_FILE`, runs `ONLOOKER_COMMAND` in a shell, tells what was seen. If the command
-/// leaves its truth in `ONLOOKER_TRUTH`.out and .in, that is compared.
+/// leaves its truth in `ONLOOKER_TRUTH`.out and .in, that is compared. What was seen is left in the folder `ONLOOKER_SEEN`.
 #[test]
 #[ignore = "needs a real program: ONLOOKER_FILE=PATH ONLOOKER_COMMAND=… [ONLOOKER_TRUTH=PATH]"]
 fn a_program_is_seen() {
@@ -60,6 +60,9 @@ fn a_program_is_seen() {
     for ((tgid, direction, object), data) in &seen {
         let head = String::from_utf8_lossy(&data[..data.len().min(60)]).into_owned();
         eprintln!("{tgid} {direction:?} {object:#x} {} bytes {head:?}", data.len());
+        if let Ok(folder) = std::env::var("ONLOOKER_SEEN") {
+            std::fs::write(format!("{folder}/{tgid}-{object:x}-{direction:?}"), data).unwrap();
+        }
     }
     if let Ok(truth) = std::env::var("ONLOOKER_TRUTH") {
         for (direction, end) in [(Direction::Write, "out"), (Direction::Read, "in")] {
