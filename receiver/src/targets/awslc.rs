@@ -38,7 +38,7 @@ const TOO_LARGE: i64 = 117;
 const UNSUPPORTED_KEY_SIZE: i64 = 120;
 
 /// The end of the file's name, whatever was before it where it was built.
-const FILE: &[u8] = b"aws-lc/crypto/fipsmodule/cipher/aead.c\0";
+pub const FILE: &[u8] = b"aws-lc/crypto/fipsmodule/cipher/aead.c\0";
 
 /// Finds `EVP_AEAD_CTX_seal` and `EVP_AEAD_CTX_open` where rustls is in the file. To be asked only if rustls's own
 /// functions were not found: those see the same records.

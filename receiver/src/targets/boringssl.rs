@@ -37,7 +37,7 @@ pub const HANDSHAKE_FAILURE: i64 = 215;
 pub const BAD_LENGTH: i64 = 111;
 
 /// The end of the file's name, whatever was before it where it was built.
-const FILE: &[u8] = b"ssl/ssl_lib.cc\0";
+pub const FILE: &[u8] = b"ssl/ssl_lib.cc\0";
 
 /// Finds `SSL_read` and `SSL_write`.
 pub fn find(image: &Image) -> Found {
