@@ -5,25 +5,27 @@
 
 mod holes;
 mod lane;
-mod pending;
 mod requests;
 mod responses;
+mod switched;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use pipeline::{
     ConnectionKey, Timestamp,
-    observation::{Exchange, LossReason, Role},
+    observation::{Exchange, LossReason, Protocol, Role},
 };
 
 use super::{
     Notice, Verdict,
     head::{self, Begins},
+    pending::{Carrier, Pending},
 };
-use crate::event::{Chunk, Direction};
+use crate::event::{Chunk, Direction, Source};
 use lane::{Lane, State};
-use pending::Pending;
+pub(super) use switched::Next;
+use switched::Switched;
 
 /// Requests without an answer; with more, the first is given up.
 const MOST_PENDING: usize = 256;
@@ -63,10 +65,25 @@ pub(super) enum End {
     Memory,
 }
 
+impl End {
+    /// Why what is open is not whole.
+    pub(super) fn reason(self) -> LossReason {
+        match self {
+            End::Closed => LossReason::Closed,
+            End::Unobserved => LossReason::Unobserved,
+            End::Memory => LossReason::Memory,
+        }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     key: ConnectionKey,
+    /// It goes over TLS.
+    tls: bool,
+    /// What it speaks, if that is not HTTP/1.
+    switched: Option<Switched>,
     role: Option<Role>,
     verdict: Verdict,
     read: Lane,
@@ -76,6 +93,9 @@ pub(super) struct Connection {
     /// Pieces of answers to requests that were not seen yet: begins a call, when, what.
     early: Vec<(bool, Timestamp, Bytes)>,
     early_size: usize,
+    /// What was sent before the answer to a request to switch protocols was told of: begins a call, when, what.
+    eager: Vec<(bool, Timestamp, Bytes)>,
+    eager_size: usize,
     last: Option<Direction>,
     turns: u32,
     strange: u64,
@@ -84,9 +104,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(key: ConnectionKey) -> Self {
+    /// One of which this is the first piece.
+    pub(super) fn new(key: ConnectionKey, source: Source) -> Self {
         Self {
             key,
+            tls: source != Source::Socket,
+            switched: None,
             role: None,
             verdict: Verdict::Undecided,
             read: Lane::new(),
@@ -95,6 +118,8 @@ impl Connection {
             next_index: 0,
             early: Vec::new(),
             early_size: 0,
+            eager: Vec::new(),
+            eager_size: 0,
             last: None,
             turns: 0,
             strange: 0,
@@ -130,19 +155,25 @@ impl Connection {
 
     /// Bytes held outside of messages.
     pub(super) fn loose(&self) -> u64 {
-        (self.read.head.capacity() + self.write.head.capacity() + self.early_size) as u64
+        let switched = self.switched.as_ref().map_or(0, Switched::size);
+        (self.read.head.capacity() + self.write.head.capacity() + self.early_size + self.eager_size) as u64 + switched
     }
 
     /// Sizes of the bodies that are held: (bytes, which exchange, response).
     pub(super) fn bodies(&self) -> impl Iterator<Item = (u64, usize, bool)> {
-        self.pending.iter().enumerate().flat_map(|(at, pending)| {
+        let of_http1 = self.pending.iter().enumerate().flat_map(|(at, pending)| {
             let response = pending.response.as_ref().map(|(_, message)| (message.body.size(), at, true));
             std::iter::once((pending.request.body.size(), at, false)).chain(response)
-        })
+        });
+        // What switched has no exchanges of HTTP/1 left.
+        of_http1.chain(self.switched.iter().flat_map(Switched::bodies))
     }
 
     /// Throws a body away. Gives the bytes that it held.
     pub(super) fn forget(&mut self, at: usize, response: bool) -> u64 {
+        if let Some(switched) = &mut self.switched {
+            return switched.forget(at, response);
+        }
         let Some(pending) = self.pending.get_mut(at) else { return 0 };
         let body = match &mut pending.response {
             Some((_, message)) if response => &mut message.body,
@@ -155,7 +186,7 @@ impl Connection {
 
     /// Takes a piece of a call.
     pub(super) fn chunk(&mut self, chunk: &Chunk, context: &mut Context<'_>) {
-        if matches!(self.verdict, Verdict::NotHttp | Verdict::Http2) {
+        if self.verdict == Verdict::NotHttp {
             return;
         }
         if self.last != Some(chunk.direction) {
@@ -188,18 +219,34 @@ impl Connection {
             before
         };
         if hole > 0 {
-            self.hole(chunk.direction, hole, since, context);
+            self.missing(chunk.direction, hole, since, context);
         }
         if !bytes.is_empty() {
             self.feed(chunk.direction, bytes, chunk.offset == 0, context);
         }
     }
 
+    /// So many bytes of a direction are missing here, of a call that began at `since`.
+    fn missing(&mut self, direction: Direction, bytes: u64, since: Timestamp, context: &mut Context<'_>) {
+        match &mut self.switched {
+            Some(switched) => {
+                let next = switched.hole(direction, bytes, context);
+                self.follow(next, context);
+            }
+            None => self.hole(direction, bytes, since, context),
+        }
+    }
+
     fn feed(&mut self, direction: Direction, bytes: Bytes, border: bool, context: &mut Context<'_>) {
-        if self.role.is_none() {
+        if let Some(switched) = &mut self.switched {
+            let next = switched.feed(direction, &bytes, border, context);
+            self.follow(next, context);
+        } else if self.role.is_none() {
             self.detect(direction, bytes, border, context);
         } else if direction == self.asking() {
-            self.ask(&bytes, border, context);
+            if !self.hold(&bytes, border, context) {
+                self.ask(&bytes, border, context);
+            }
         } else {
             self.answer(bytes, border, context);
         }
@@ -224,7 +271,12 @@ impl Connection {
                     self.ask(rest, false, context);
                     return;
                 }
-                Begins::Http2 => return self.foreign(Verdict::Http2, context),
+                Begins::Http2 => {
+                    let mut preface = std::mem::take(&mut lane.head);
+                    preface.extend_from_slice(rest);
+                    let role = if direction == Direction::Write { Role::Client } else { Role::Server };
+                    return self.switch_to_http2(Some(role), direction, preface.into(), border, context);
+                }
                 Begins::No => lane.lose(),
                 Begins::Maybe => {}
             }
@@ -247,6 +299,9 @@ impl Connection {
 
     /// Nothing more will come of this connection.
     fn foreign(&mut self, verdict: Verdict, context: &mut Context<'_>) {
+        if self.verdict == Verdict::NotHttp {
+            return;
+        }
         self.end(End::Closed, context);
         self.verdict = verdict;
         context.notices.push_back(Notice::Foreign { connection: self.key, verdict });
@@ -274,21 +329,30 @@ impl Connection {
         *context.held = context.held.saturating_sub(pending.size());
         let asks = if self.pending.is_empty() { asks } else { 0 };
         let answers = if pending.response.is_some() { answers } else { 0 };
-        context.out.push(pending.finish(self.key, self.role.unwrap_or(Role::Client), reason, [asks, answers]));
+        let on = Carrier {
+            key: self.key,
+            role: self.role.unwrap_or(Role::Client),
+            tls: self.tls,
+            protocol: Protocol::Http1,
+        };
+        context.out.push(pending.finish(on, reason, [asks, answers]));
     }
 
     /// The connection ended: gives out all that is open.
     pub(super) fn end(&mut self, end: End, context: &mut Context<'_>) {
         let answering = self.answering();
-        if self.role.is_some() {
+        if self.role.is_some() || self.switched.is_some() {
             for direction in [self.asking(), answering] {
                 let lane = self.lane(direction);
                 let (missing, began) = (lane.call.0.saturating_sub(lane.call.1), lane.began);
                 lane.call = (0, 0);
                 if missing > 0 {
-                    self.hole(direction, missing, began, context);
+                    self.missing(direction, missing, began, context);
                 }
             }
+        }
+        if let Some(mut switched) = self.switched.take() {
+            switched.end(end, context);
         }
         if end == End::Closed
             && matches!(self.lane_ref(answering).state, State::Close)
@@ -296,17 +360,13 @@ impl Connection {
         {
             pending.answered = true;
         }
-        let reason = match end {
-            End::Closed => LossReason::Closed,
-            End::Unobserved => LossReason::Unobserved,
-            End::Memory => LossReason::Memory,
-        };
         while !self.pending.is_empty() {
-            self.give_up(reason, context);
+            self.give_up(end.reason(), context);
             // The rest of a body was that of the first exchange.
             self.lane(answering).lose();
         }
         self.early.clear();
-        self.early_size = 0;
+        self.eager.clear();
+        (self.early_size, self.eager_size) = (0, 0);
     }
 }

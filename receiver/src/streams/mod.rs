@@ -1,4 +1,4 @@
-//! Streams: chunks of plaintext → ordered bytes → HTTP/1 → exchanges.
+//! Streams: chunks of plaintext → ordered bytes → HTTP/1, HTTP/2 or WebSocket → exchanges.
 //!
 //! [`Streams`] is a function of what it is given: it reads no clock and holds nothing global. It copes with any split of
 //! the bytes into calls and chunks, with holes (the kernel side dropped bytes), with connections joined in the middle,
@@ -10,6 +10,8 @@ mod connection;
 mod content;
 mod fields;
 mod head;
+mod http2;
+mod pending;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +41,7 @@ pub enum Verdict {
     Undecided,
     /// It speaks HTTP/1.
     Http,
-    /// It speaks HTTP/2: the client's preface was seen (RFC 9113, section 3.4).
+    /// It speaks HTTP/2: by the client's preface (RFC 9113, section 3.4), or by its frames.
     Http2,
     /// It does not speak HTTP, or does so no longer (101, a CONNECT tunnel with something else in it). Nothing more will
     /// come of it: the kernel may stop copying it.
@@ -63,10 +65,10 @@ pub enum Notice {
         method: String,
         /// Request target, secrets masked.
         target: String,
-        /// Value of `Host`, else the authority of an absolute target.
+        /// Value of `Host` or `:authority`, else the authority of an absolute target.
         host: Option<String>,
     },
-    /// The verdict became [`Verdict::NotHttp`] or [`Verdict::Http2`]. Told once a connection.
+    /// The verdict became [`Verdict::NotHttp`]. Told once a connection.
     Foreign {
         /// Which connection.
         connection: ConnectionKey,
@@ -114,7 +116,8 @@ impl Streams {
         let connection = slot.connection.get_or_insert_with(|| {
             self.connections += 1;
             let generation = slot.generation;
-            Box::new(Connection::new(ConnectionKey { process, object: chunk.object, generation }))
+            let key = ConnectionKey { process, object: chunk.object, generation };
+            Box::new(Connection::new(key, chunk.source))
         });
         connection.used = time;
         let before = connection.loose();

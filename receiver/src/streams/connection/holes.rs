@@ -5,14 +5,15 @@ use pipeline::{
     observation::{LossReason, Part},
 };
 
-use super::{
-    Connection, Context,
-    lane::State,
-    pending::{Message, Pending},
-};
+use super::{Connection, Context, lane::State};
 use crate::{
     event::Direction,
-    streams::{body::Incoming, fields, head::ResponseHead},
+    streams::{
+        body::Incoming,
+        fields,
+        head::ResponseHead,
+        pending::{Message, Pending},
+    },
 };
 
 impl Connection {

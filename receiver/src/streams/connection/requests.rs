@@ -1,15 +1,12 @@
 //! The direction of requests.
 
+use bytes::Bytes;
 use pipeline::{
     Timestamp,
     observation::{LossReason, Part, Role},
 };
 
-use super::{
-    Connection, Context, End, MOST_PENDING, MOST_STRANGE, MOST_TURNS, REUSE,
-    lane::State,
-    pending::{Message, Pending},
-};
+use super::{Connection, Context, End, MOST_PENDING, MOST_STRANGE, MOST_TURNS, REUSE, lane::State};
 use crate::{
     event::Direction,
     streams::{
@@ -18,6 +15,7 @@ use crate::{
         chunked::{Chunked, Progress},
         fields,
         head::{self, Begins, Framing, RequestHead},
+        pending::{Message, Pending},
     },
 };
 
@@ -26,6 +24,10 @@ impl Connection {
     pub(super) fn ask(&mut self, mut bytes: &[u8], mut border: bool, context: &mut Context<'_>) {
         let (asking, time) = (self.asking(), context.time);
         while !bytes.is_empty() {
+            if self.switched.is_some() {
+                // The answer to the request before had come already, and ended HTTP/1 here.
+                return self.feed(asking, Bytes::copy_from_slice(bytes), false, context);
+            }
             if border && self.asks_anew(bytes) {
                 // Bytes of the body were lost without a trace: its answer is there, and here is the next request.
                 let left = self.lane(asking).left();

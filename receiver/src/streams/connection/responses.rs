@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pipeline::observation::{LossReason, Part};
 
-use super::{Connection, Context, End, MOST_EARLY, lane::State, pending::Message};
+use super::{Connection, Context, End, MOST_EARLY, lane::State, switched::Upgraded};
 use crate::{
     event::Direction,
     streams::{
@@ -12,6 +12,7 @@ use crate::{
         chunked::{Chunked, Progress, begins_chunk},
         fields,
         head::{self, Begins, Framing, ResponseHead},
+        pending::Message,
     },
 };
 
@@ -21,7 +22,12 @@ impl Connection {
         let (answering, time) = (self.answering(), context.time);
         let mut bytes: &[u8] = &piece;
         while !bytes.is_empty() {
-            if self.role.is_none() || matches!(self.verdict, Verdict::NotHttp | Verdict::Http2) {
+            if self.switched.is_some() {
+                // The answer before ended HTTP/1 here.
+                let rest = piece.slice_ref(bytes);
+                return self.feed(answering, rest, false, context);
+            }
+            if self.role.is_none() || self.verdict == Verdict::NotHttp {
                 // The answer before ended HTTP here.
                 if self.role.is_none() {
                     let rest = piece.slice_ref(bytes);
@@ -179,8 +185,11 @@ impl Connection {
                 if status == 101 || tunnel {
                     pending.asked = true;
                 }
-                self.answered(context);
-                if status == 101 {
+                let upgrade = (status == 101).then(|| Upgraded::of(pending)).flatten();
+                self.answer_ended(context);
+                if let Some(upgrade) = upgrade {
+                    self.upgraded(upgrade, context);
+                } else if status == 101 {
                     self.foreign(Verdict::NotHttp, context);
                 } else if tunnel {
                     // What comes now is another conversation; if that is HTTP again, it is seen.
@@ -191,12 +200,18 @@ impl Connection {
                     self.write.lose();
                     self.began();
                 }
+                self.release(context);
             }
         }
     }
 
     /// The first response ended.
     pub(super) fn answered(&mut self, context: &mut Context<'_>) {
+        self.answer_ended(context);
+        self.release(context);
+    }
+
+    fn answer_ended(&mut self, context: &mut Context<'_>) {
         let answering = self.answering();
         self.lane(answering).state = State::Start { in_step: true };
         if let Some(pending) = self.pending.front_mut() {

@@ -10,22 +10,31 @@ use crate::streams::{
     head::{RequestHead, ResponseHead},
 };
 
+/// The connection that an exchange was on.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::streams) struct Carrier {
+    pub(in crate::streams) key: ConnectionKey,
+    pub(in crate::streams) role: Role,
+    pub(in crate::streams) tls: bool,
+    pub(in crate::streams) protocol: Protocol,
+}
+
 /// A message while it arrives.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) body: Incoming,
-    pub(super) started: Timestamp,
-    pub(super) ended: Timestamp,
+pub(in crate::streams) struct Message {
+    pub(in crate::streams) body: Incoming,
+    pub(in crate::streams) started: Timestamp,
+    pub(in crate::streams) ended: Timestamp,
     /// Bytes of its head.
-    pub(super) fields: u64,
+    pub(in crate::streams) fields: u64,
 }
 
 impl Message {
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::streams) fn size(&self) -> u64 {
         self.fields + self.body.size()
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8], time: Timestamp, held: &mut u64) {
+    pub(in crate::streams) fn push(&mut self, bytes: &[u8], time: Timestamp, held: &mut u64) {
         let before = self.body.size();
         self.body.push(bytes, time);
         *held = (*held + self.body.size()).saturating_sub(before);
@@ -35,45 +44,39 @@ impl Message {
 
 /// A request that is not answered yet.
 #[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) index: u32,
-    pub(super) head: RequestHead,
-    pub(super) request: Message,
+pub(in crate::streams) struct Pending {
+    pub(in crate::streams) index: u32,
+    pub(in crate::streams) head: RequestHead,
+    pub(in crate::streams) request: Message,
     /// The request came to its end, or nothing more can be known of it.
-    pub(super) asked: bool,
-    pub(super) response: Option<(ResponseHead, Message)>,
+    pub(in crate::streams) asked: bool,
+    pub(in crate::streams) response: Option<(ResponseHead, Message)>,
     /// The response came to its end.
-    pub(super) answered: bool,
+    pub(in crate::streams) answered: bool,
     /// Request, response: broken for a reason that is told already.
-    pub(super) broken: [bool; 2],
-    pub(super) losses: Vec<Loss>,
+    pub(in crate::streams) broken: [bool; 2],
+    pub(in crate::streams) losses: Vec<Loss>,
 }
 
 impl Pending {
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::streams) fn size(&self) -> u64 {
         self.request.size() + self.response.as_ref().map_or(0, |(_, message)| message.size())
     }
 
-    pub(super) fn lose(&mut self, part: Part, reason: LossReason, bytes: u64) {
+    pub(in crate::streams) fn lose(&mut self, part: Part, reason: LossReason, bytes: u64) {
         match self.losses.iter_mut().find(|loss| (loss.part, loss.reason) == (part, reason)) {
             Some(loss) => loss.bytes = loss.bytes.saturating_add(bytes),
             None => self.losses.push(Loss { part, reason, bytes }),
         }
     }
 
-    pub(super) fn break_off(&mut self, part: Part, reason: LossReason, bytes: u64) {
+    pub(in crate::streams) fn break_off(&mut self, part: Part, reason: LossReason, bytes: u64) {
         self.lose(part, reason, bytes);
         self.broken[usize::from(part == Part::Response)] = true;
     }
 
     /// The exchange. What is not whole is so for this reason; so many bytes of request and response are known to lack.
-    pub(super) fn finish(
-        mut self,
-        connection: ConnectionKey,
-        role: Role,
-        reason: LossReason,
-        left: [u64; 2],
-    ) -> Exchange {
+    pub(in crate::streams) fn finish(mut self, on: Carrier, reason: LossReason, left: [u64; 2]) -> Exchange {
         let [asked, answered] = self.broken;
         let mut losses = std::mem::take(&mut self.losses);
         let (body, _) = self.request.body.finish(Part::Request, self.asked && !asked, &mut losses);
@@ -105,11 +108,11 @@ impl Pending {
         }
         losses.sort_by_key(|loss| loss.part == Part::Response);
         Exchange {
-            connection,
+            connection: on.key,
             index: self.index,
-            role,
-            tls: true,
-            protocol: Protocol::Http1,
+            role: on.role,
+            tls: on.tls,
+            protocol: on.protocol,
             facts: None,
             request,
             response,

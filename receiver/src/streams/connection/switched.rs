@@ -1,0 +1,162 @@
+//! What a connection speaks that is not HTTP/1: HTTP/2 from its preface on, or what an upgrade led to. It is given the same
+//! ordered bytes with the same holes.
+
+use bytes::Bytes;
+use pipeline::observation::{Headers, Role};
+
+use super::{Connection, Context, End, MOST_EARLY};
+use crate::{
+    event::Direction,
+    streams::{Verdict, http2::Http2, pending::Pending},
+};
+
+/// What to do with the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::streams) enum Next {
+    /// Go on.
+    More,
+    /// Nothing more will come of it.
+    Foreign,
+}
+
+/// The protocol at hand.
+#[derive(Debug)]
+pub(super) enum Switched {
+    /// RFC 9113.
+    Http2(Box<Http2>),
+}
+
+impl Switched {
+    /// Takes a piece of a direction. `border`: it begins a call.
+    pub(super) fn feed(&mut self, direction: Direction, bytes: &[u8], border: bool, context: &mut Context<'_>) -> Next {
+        match self {
+            Switched::Http2(http2) => http2.feed(direction, bytes, border, context),
+        }
+    }
+
+    /// So many bytes of a direction are missing here.
+    pub(super) fn hole(&mut self, direction: Direction, bytes: u64, context: &mut Context<'_>) -> Next {
+        match self {
+            Switched::Http2(http2) => http2.hole(direction, bytes, context),
+        }
+    }
+
+    /// The connection ended: gives out all that is open.
+    pub(super) fn end(&mut self, end: End, context: &mut Context<'_>) {
+        match self {
+            Switched::Http2(http2) => http2.end(end.reason(), context),
+        }
+    }
+
+    /// Bytes held: all of them, none is in [`Context::held`].
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Switched::Http2(http2) => http2.size(),
+        }
+    }
+
+    /// Sizes of the bodies that are held: (bytes, which exchange, response).
+    pub(super) fn bodies(&self) -> Vec<(u64, usize, bool)> {
+        match self {
+            Switched::Http2(http2) => http2.bodies().collect(),
+        }
+    }
+
+    /// Throws a body away. Gives the bytes that it held.
+    pub(super) fn forget(&mut self, at: usize, response: bool) -> u64 {
+        match self {
+            Switched::Http2(http2) => http2.forget(at, response),
+        }
+    }
+}
+
+/// A request to switch protocols, and the answer that does (RFC 9110, section 7.8).
+#[derive(Debug)]
+pub(super) struct Upgraded {
+    pub(super) method: String,
+    /// Secrets masked.
+    pub(super) target: String,
+    pub(super) request: Headers,
+    pub(super) answer: Headers,
+}
+
+impl Upgraded {
+    /// Nothing, if that is known to be of no use.
+    pub(super) fn of(pending: &Pending) -> Option<Self> {
+        let (answer, _) = pending.response.as_ref()?;
+        answer.headers.get("upgrade")?;
+        let head = &pending.head;
+        Some(Self {
+            method: head.method.clone(),
+            target: head.target.clone(),
+            request: head.headers.clone(),
+            answer: answer.headers.clone(),
+        })
+    }
+}
+
+impl Connection {
+    /// The connection speaks HTTP/2; `bytes` begin it.
+    pub(super) fn switch_to_http2(
+        &mut self,
+        role: Option<Role>,
+        direction: Direction,
+        bytes: Bytes,
+        border: bool,
+        context: &mut Context<'_>,
+    ) {
+        let http2 = Http2::new(self.key, role, self.tls, self.next_index);
+        self.switch(Switched::Http2(Box::new(http2)), Verdict::Http2);
+        self.feed(direction, bytes, border, context);
+    }
+
+    /// A 101 answer to this request was seen; the exchange itself is given out already. What was sent since waits in
+    /// `eager`, and what came after the answer will be fed next.
+    pub(super) fn upgraded(&mut self, _upgrade: Upgraded, context: &mut Context<'_>) {
+        // Here a protocol is chosen by `upgrade` and given to `switch`; then `release` feeds it.
+        self.foreign(Verdict::NotHttp, context);
+    }
+
+    /// From now on the connection speaks this.
+    fn switch(&mut self, to: Switched, verdict: Verdict) {
+        self.switched = Some(to);
+        self.verdict = verdict;
+        self.read.lose();
+        self.write.lose();
+    }
+
+    pub(super) fn follow(&mut self, next: Next, context: &mut Context<'_>) {
+        if next == Next::Foreign {
+            self.foreign(Verdict::NotHttp, context);
+        }
+    }
+
+    /// Keeps what is sent after a request to switch protocols until that is answered: the kernel may tell of the writes
+    /// before the read that they follow. False: it is to be read as HTTP/1.
+    pub(super) fn hold(&mut self, bytes: &Bytes, border: bool, context: &mut Context<'_>) -> bool {
+        let waits = self.pending.len() == 1
+            && self.pending.front().is_some_and(|pending| {
+                pending.asked && pending.response.is_none() && pending.head.headers.get("upgrade").is_some()
+            });
+        if !waits || self.eager_size + bytes.len() > MOST_EARLY {
+            return false;
+        }
+        self.eager_size += bytes.len();
+        self.eager.push((border, context.time, bytes.clone()));
+        true
+    }
+
+    /// Takes what was held.
+    pub(super) fn release(&mut self, context: &mut Context<'_>) {
+        if self.eager.is_empty() {
+            return;
+        }
+        self.eager_size = 0;
+        let (asking, now) = (self.asking(), context.time);
+        for (border, time, bytes) in std::mem::take(&mut self.eager) {
+            context.time = time;
+            self.feed(asking, bytes, border, context);
+        }
+        context.time = now;
+    }
+}
