@@ -57,6 +57,8 @@ const PATHS: &[(&str, Api)] = &[
     ("/v1/messages", Api::Messages),
     ("/embeddings", Api::Embeddings),
     ("/responses", Api::Responses),
+    ("/v1/realtime", Api::Realtime),
+    ("/openai/realtime", Api::Realtime),
     ("/completions", Api::Completions),
     (":generateContent", Api::GenerateContent),
     (":streamGenerateContent", Api::GenerateContent),

@@ -40,8 +40,10 @@ impl Operation {
 pub enum Api {
     /// OpenAI `POST …/chat/completions`.
     ChatCompletions,
-    /// OpenAI `POST …/responses`.
+    /// OpenAI `POST …/responses`, or a WebSocket there.
     Responses,
+    /// OpenAI Realtime, a WebSocket to `…/v1/realtime`.
+    Realtime,
     /// OpenAI `POST …/embeddings`.
     Embeddings,
     /// Anthropic `POST …/messages`.
