@@ -9,9 +9,17 @@ use super::openssl::ElfError;
 
 /// `p_flags` of a segment (ELF gABI).
 const EXECUTE: u32 = 1;
+const WRITE: u32 = 2;
 
-/// Bytes of segments that are read at most.
-const MOST: u64 = 1 << 30;
+/// Bytes of segments that are read at most; code has been seen up to 250 MB (codex).
+const MOST: u64 = 512 << 20;
+
+/// Bytes of a segment of data that are read at most. What searches look for in it, addresses of functions, is at its
+/// beginning (`.data.rel.ro`); programs that carry others have a hundred megabytes behind that (bun).
+const DATA: u64 = 32 << 20;
+
+/// Loadable segments of a file at most: real ones have ten.
+const SEGMENTS: usize = 64;
 
 /// A loadable segment.
 pub struct Segment {
@@ -138,11 +146,13 @@ impl Image {
             match u32_at(entry, 0) {
                 // PT_LOAD
                 Some(1) => {
+                    let flags = u32_at(entry, 4).unwrap_or_default();
+                    let executable = flags & EXECUTE != 0;
+                    let size = if flags & WRITE != 0 && !executable { size.min(DATA) } else { size };
                     total = total.saturating_add(size);
-                    if total > MOST {
-                        return Err(ElfError::Damaged("segments of more than 1 GiB"));
+                    if total > MOST || image.segments.len() >= SEGMENTS {
+                        return Err(ElfError::Damaged("more than 512 MiB, or 64 segments"));
                     }
-                    let executable = u32_at(entry, 4).unwrap_or_default() & EXECUTE != 0;
                     let bytes = source.read(offset, size);
                     image.segments.push(Segment { address, offset, executable, bytes });
                 }

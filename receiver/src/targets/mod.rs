@@ -1,11 +1,15 @@
 //! Targets: which processes to watch, and where their plaintext is.
 
+pub mod analysis;
 pub mod awslc;
 pub mod boringssl;
 pub mod discovery;
 pub mod errors;
 pub mod functions;
+pub mod go;
+pub mod gnutls;
 pub mod image;
+pub mod names;
 pub mod openssl;
 pub mod plan;
 pub mod procfs;

@@ -1,15 +1,13 @@
 //! OpenSSL and everything that exports its names (libssl 1.1 and 3, BoringSSL and node built with exports).
 //!
-//! Functions are found by name in `.dynsym`, else in `.symtab`; a uprobe wants *file* offsets, so an address is
-//! translated through the executable segment that holds it (ELF gABI, "Program Header").
+//! Functions are found by name in `.dynsym`, else in `.symtab`.
 
-use object::{
-    Endianness, ReadRef, StringTable,
-    elf::{self, FileHeader64},
-    read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym},
+use object::ReadRef;
+
+use super::{
+    names::{self, Table},
+    plan::{Plan, Probe, Site, Stack},
 };
-
-use super::plan::{Plan, Probe, Site, Stack};
 
 /// File offsets of the functions through which plaintext passes. `None`: the file does not define it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +60,13 @@ impl Functions {
         })
     }
 
+    /// Takes a function, if it is one of these; of several with one name the first.
+    pub fn take(&mut self, name: &[u8], offset: u64) {
+        if let Some(slot) = self.slot(name) {
+            slot.get_or_insert(offset);
+        }
+    }
+
     fn slot(&mut self, name: &[u8]) -> Option<&mut Option<u64>> {
         match name {
             b"SSL_read" => Some(&mut self.read),
@@ -85,74 +90,16 @@ pub enum ElfError {
     Damaged(&'static str),
 }
 
-#[cfg(target_arch = "x86_64")]
-const MACHINE: elf::Machine = elf::EM_X86_64;
-#[cfg(target_arch = "aarch64")]
-const MACHINE: elf::Machine = elf::EM_AARCH64;
-
 /// Finds the functions in an ELF file. A file that is fine but has none of them gives the default (all `None`).
 pub fn find<'data, R: ReadRef<'data>>(data: R) -> Result<Functions, ElfError> {
-    let header = FileHeader64::<Endianness>::parse(data).map_err(|_| ElfError::Foreign)?;
-    let endian = header.endian().map_err(|_| ElfError::Foreign)?;
-    if header.e_machine(endian) != MACHINE {
-        return Err(ElfError::Foreign);
-    }
-    let segments = header.program_headers(endian, data).map_err(|_| ElfError::Damaged("program headers"))?;
-    // Names of sections are not needed.
-    let sections = header
-        .section_headers(endian, data)
-        .map(|headers| SectionTable::<FileHeader64<Endianness>, R>::new(headers, StringTable::default()))
-        .map_err(|_| ElfError::Damaged("section headers"))?;
-    let to_offset = |address: u64| {
-        segments.iter().find_map(|segment| {
-            let start: u64 = segment.p_vaddr(endian);
-            let inside = address.checked_sub(start).filter(|at| *at < segment.p_filesz(endian))?;
-            let executable = segment.p_type(endian) == elf::PT_LOAD && segment.p_flags(endian).contains(elf::PF_X);
-            segment.p_offset(endian).checked_add(inside).filter(|_| executable)
-        })
-    };
     let mut found = Functions::default();
-    for kind in [elf::SHT_DYNSYM, elf::SHT_SYMTAB] {
-        scan(&sections, kind, endian, data, &to_offset, &mut found)?;
+    for table in [Table::Exported, Table::All] {
+        names::each(data, table, &[b"SSL_"], &mut |name, offset| found.take(name, offset))?;
         if found.is_useful() {
             break;
         }
     }
     Ok(found)
-}
-
-fn scan<'data, R: ReadRef<'data>>(
-    sections: &SectionTable<'data, FileHeader64<Endianness>, R>,
-    kind: elf::SectionType,
-    endian: Endianness,
-    data: R,
-    to_offset: &dyn Fn(u64) -> Option<u64>,
-    found: &mut Functions,
-) -> Result<(), ElfError> {
-    let symbols = sections.symbols(endian, data, kind).map_err(|_| ElfError::Damaged("symbol table"))?;
-    if symbols.is_empty() {
-        return Ok(());
-    }
-    // The strings as one slice: a look-up per symbol would be a read per symbol on a file that is not in memory.
-    let strings = sections
-        .section(symbols.string_section())
-        .and_then(|section| section.data(endian, data))
-        .map_err(|_| ElfError::Damaged("symbol names"))?;
-    for symbol in symbols.iter() {
-        let Some(name) = usize::try_from(symbol.st_name(endian)).ok().and_then(|at| strings.get(at..)) else {
-            continue;
-        };
-        if !name.starts_with(b"SSL_") {
-            continue;
-        }
-        // The longest name of interest has 12 letters.
-        let Some(end) = name.iter().take(16).position(|byte| *byte == 0) else { continue };
-        let Some(slot) = name.get(..end).and_then(|name| found.slot(name)) else { continue };
-        if slot.is_none() && !symbol.is_undefined(endian) {
-            *slot = to_offset(symbol.st_value(endian));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// What rustls says of a record that cannot be opened (`src/error.rs`, 0.20 to 0.23): in every file with rustls.
-const TELLING: &[u8] = b"cannot decrypt peer's message";
+pub const TELLING: &[u8] = b"cannot decrypt peer's message";
 
 /// Bytes of plaintext in a record at most (RFC 8446 5.1, RFC 5246 6.2.1).
 const FRAGMENT: u64 = 1 << 14;
