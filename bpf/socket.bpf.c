@@ -33,7 +33,7 @@
  * sections 5.2 and 6). Libraries send it by themselves, so it is no answer to a write. */
 #define ALERT 24
 /* Pieces of one call: iovecs, and chunks of them. */
-#define PIECES 512
+#define PIECES 256
 /* Messages of one sendmmsg. */
 #define MESSAGES 4
 
@@ -59,15 +59,27 @@ struct socket_state {
 };
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct connection); __type(value, struct socket_state); } SOCKETS SEC(".maps");
 
-/* A call whose bytes are being handed over. These programs run with preemption off, so one a processor is enough. */
+/* What a system call moved. */
+struct move {
+	__u64 fd;
+	__u64 size; /* bytes moved, more than 0 */
+	__u64 buffer; /* 0: iovecs */
+	__u64 vector;
+	__u64 vectors;
+	__u64 name; /* address of the peer's address, if one was given */
+	__u64 write;
+};
+
+/* The call that is looked at. These programs run with preemption off, so one a processor is enough. */
 struct moving {
+	struct move move;
 	struct call call;
 	__u64 base; /* of the present piece */
 	__u64 left; /* bytes of it that are still to be handed over */
 	__u64 vector; /* address of the next iovec */
 	__u64 vectors; /* iovecs to come */
 	__u64 offset; /* bytes handed over */
-	char head[HEAD + 8];
+	__u8 head[HEAD + 8];
 };
 struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct moving); } MOVING SEC(".maps");
 
@@ -86,17 +98,6 @@ struct message {
 	__u64 control;
 	__u64 control_length;
 	__u64 flags;
-};
-
-/* What a system call moved. */
-struct move {
-	__u64 fd;
-	__u64 size; /* bytes moved, more than 0 */
-	__u64 buffer; /* 0: iovecs */
-	__u64 vector;
-	__u64 vectors;
-	__u64 name; /* address of the peer's address, if one was given */
-	__u64 write;
 };
 
 static __always_inline struct moving *scratch(void)
@@ -156,40 +157,47 @@ __attribute__((noinline)) __u64 hand_over_piece(__u64 limit, __u64 total, __u64 
 	return 1;
 }
 
-/* Hands over a call, or its beginning. */
-static __always_inline void give(struct move *move, __u64 object, __u64 source, __u64 limit)
+/* Hands over the call in MOVING, or its beginning. This and the functions below are global, too: the verifier's time is
+ * onlooker's time to start. */
+__attribute__((noinline)) int give(__u64 object, __u64 source, __u64 limit)
 {
 	struct moving *moving = scratch();
 	if (!moving)
-		return;
-	if (limit > move->size)
-		limit = move->size;
+		return 0;
+	__u64 total = moving->move.size, write = moving->move.write;
+	if (limit > total)
+		limit = total;
 	moving->call.object = object;
 	moving->call.source = source;
 	moving->call.socket = object;
 	moving->call.start = leader_start((struct task_struct *)bpf_get_current_task());
-	moving->base = move->buffer;
-	moving->left = move->buffer ? limit : 0;
-	moving->vector = move->vector;
-	moving->vectors = move->vectors;
+	moving->base = moving->move.buffer;
+	moving->left = moving->move.buffer ? limit : 0;
+	moving->vector = moving->move.vector;
+	moving->vectors = moving->move.vectors;
 	moving->offset = 0;
 	for (int i = 0; i < PIECES; i++) {
-		if (!hand_over_piece(limit, move->size, move->write))
+		if (!hand_over_piece(limit, total, write))
 			break;
 	}
 	if (moving->offset < limit)
 		drop(DROP_TOO_LARGE, limit - moving->offset);
+	return 0;
 }
 
-/* Reads the beginning of what was moved. Gives its length, at most `size`. */
-static __always_inline __u64 beginning(struct move *move, void *head, __u64 size)
+/* Reads the beginning of what was moved. Gives its length, at most `size`; what follows it is 0, 16 bytes at least. */
+__attribute__((noinline)) __u64 beginning(__u64 size)
 {
-	__u64 base = move->buffer, length = move->size;
+	struct moving *moving = scratch();
+	if (!moving)
+		return 0;
+	__u64 base = moving->move.buffer, length = moving->move.size;
 	if (!base) {
 		/* Some libraries put empty pieces first. */
 		for (int i = 0; i < 4; i++) {
 			struct iovec vector = {};
-			if ((__u64)i >= move->vectors || bpf_probe_read_user(&vector, sizeof(vector), (void *)(move->vector + i * sizeof(vector))))
+			if ((__u64)i >= moving->move.vectors ||
+			    bpf_probe_read_user(&vector, sizeof(vector), (void *)(moving->move.vector + i * sizeof(vector))))
 				return 0;
 			if (vector.length) {
 				base = vector.base;
@@ -203,8 +211,9 @@ static __always_inline __u64 beginning(struct move *move, void *head, __u64 size
 	}
 	if (length > size)
 		length = size;
+	__builtin_memset(moving->head, 0, 16);
 	asm volatile("if %[n] <= %[max] goto +1; %[n] = %[max]" : [n] "+r"(length) : [max] "i"(HEAD));
-	return bpf_probe_read_user(head, length, (void *)base) ? 0 : length;
+	return bpf_probe_read_user(moving->head, length, (void *)base) ? 0 : length;
 }
 
 /* The four bytes as they are read from memory on this machine. */
@@ -247,11 +256,12 @@ static __always_inline __u32 judge(const __u8 *head)
 	return VERDICT_UNKNOWN;
 }
 
-/* Whether the head in MOVING is a JSON-RPC message's: an object with a member "jsonrpc" near its beginning. */
-__attribute__((noinline)) __u64 is_rpc(__u64 length)
+/* Whether the head in MOVING, which was zero before, is a JSON-RPC message's: an object with a member "jsonrpc" near its
+ * beginning. */
+__attribute__((noinline)) __u64 is_rpc(void)
 {
 	struct moving *moving = scratch();
-	if (!moving || length > HEAD)
+	if (!moving)
 		return 0;
 	__u8 first = 0;
 	for (int i = 0; i < 8; i++) {
@@ -261,15 +271,25 @@ __attribute__((noinline)) __u64 is_rpc(__u64 length)
 	}
 	if (first != '{' && first != '[')
 		return 0;
+	/* No branches, for the verifier's sake. */
+	__u64 differs = 1;
 	for (int i = 0; i < HEAD; i++) {
-		if ((__u64)i + 8 > length)
-			break;
-		if (moving->head[i] != '"' || moving->head[i + 1] != 'j')
-			continue;
-		if (WORD(moving->head[i + 2], moving->head[i + 3], moving->head[i + 4], moving->head[i + 5]) == WORD('s', 'o', 'n', 'r') &&
-		    moving->head[i + 6] == 'p' && moving->head[i + 7] == 'c')
-			return 1;
+		__u64 name = (__u64)WORD(moving->head[i], moving->head[i + 1], moving->head[i + 2], moving->head[i + 3]) |
+			     (__u64)WORD(moving->head[i + 4], moving->head[i + 5], moving->head[i + 6], moving->head[i + 7]) << 32;
+		__u64 difference = name ^ ((__u64)WORD('"', 'j', 's', 'o') | (__u64)WORD('n', 'r', 'p', 'c') << 32);
+		differs &= (difference | -difference) >> 63;
 	}
+	return !differs;
+}
+
+/* Makes all of the head zero. */
+__attribute__((noinline)) int clear_head(void)
+{
+	struct moving *moving = scratch();
+	if (!moving)
+		return 0;
+	for (int i = 0; i < HEAD / 8 + 1; i++)
+		((volatile __u64 *)moving->head)[i] = 0;
 	return 0;
 }
 
@@ -343,7 +363,7 @@ out:
 }
 
 /* A TLS object's thread sent on this socket. */
-static __always_inline void settle(struct move *move, struct connection *id, struct socket_state *state, __u64 tid)
+static __always_inline void settle(struct moving *moving, struct connection *id, struct socket_state *state, __u64 tid)
 {
 	struct thread *thread = bpf_map_lookup_elem(&THREADS, &tid);
 	if (!thread || !thread->owed)
@@ -352,9 +372,8 @@ static __always_inline void settle(struct move *move, struct connection *id, str
 		thread->owed = 0;
 		return;
 	}
-	__u8 head[4] = {};
 	/* What is sent at the end of a handshake, or by itself, was not written by the program. */
-	if (move->size <= ALERT || beginning(move, head, 3) < 3 || !is_record(head, 0x17))
+	if (moving->move.size <= ALERT || beginning(3) < 3 || !is_record(moving->head, 0x17))
 		return;
 	struct connection object = {.object = thread->owed, .tgid = id->tgid};
 	__u64 source = thread->source;
@@ -398,19 +417,15 @@ static __always_inline void remember(__u64 inode, __u64 tid)
 }
 
 /* Looks at the beginning of a call for what the socket carries. */
-static __always_inline __u32 look(struct move *move, struct socket_state *state)
+static __always_inline __u32 look(struct moving *moving, struct socket_state *state)
 {
-	struct moving *moving = scratch();
-	if (!moving)
-		return VERDICT_UNKNOWN;
-	__builtin_memset(moving->head, 0, 16);
 	if (state->kind == SOCKET_TCP)
-		return beginning(move, moving->head, 16) < 6 ? VERDICT_UNKNOWN : judge((__u8 *)moving->head);
-	__u64 length = beginning(move, moving->head, HEAD);
-	if (length < 6)
+		return beginning(16) < 6 ? VERDICT_UNKNOWN : judge(moving->head);
+	clear_head();
+	if (beginning(HEAD) < 6)
 		return VERDICT_UNKNOWN;
-	__u32 verdict = state->kind == SOCKET_UNIX ? judge((__u8 *)moving->head) : VERDICT_UNKNOWN;
-	return verdict || !is_rpc(length) ? verdict : VERDICT_RPC;
+	__u32 verdict = state->kind == SOCKET_UNIX ? judge(moving->head) : VERDICT_UNKNOWN;
+	return verdict || !is_rpc() ? verdict : VERDICT_RPC;
 }
 
 /* Which kind of thing this is; -1: none of interest. */
@@ -430,9 +445,13 @@ static __always_inline int kind_of(struct file *file, __u32 mode, __u32 *port)
 	return type == SOCK_STREAM ? SOCKET_TCP : type == SOCK_DGRAM ? SOCKET_UDP : -1;
 }
 
-/* A watched process moved bytes. */
-static __attribute__((noinline)) int moved(struct move *move)
+/* A watched process moved bytes, as MOVING says. */
+__attribute__((noinline)) int moved(void)
 {
+	struct moving *moving = scratch();
+	if (!moving)
+		return 0;
+	struct move *move = &moving->move;
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct file *file = file_of(move->fd);
 	if (!file)
@@ -471,14 +490,14 @@ static __attribute__((noinline)) int moved(struct move *move)
 			return 0;
 		if (!state->told)
 			tell(file, &id, state, move->name, thread);
-		give(move, id.object, SOURCE_DNS, move->size);
+		give(id.object, SOURCE_DNS, move->size);
 		return 0;
 	}
 	if (state->verdict == VERDICT_UNKNOWN && !state->silent && (state->looks < EAGER || state->last != write)) {
 		if (++state->looks > LOOKS)
 			state->silent = 1;
 		else
-			state->verdict = look(move, state);
+			state->verdict = look(moving, state);
 	}
 	state->last = write;
 	if (!state->told && (state->kind == SOCKET_TCP || state->verdict != VERDICT_UNKNOWN))
@@ -486,7 +505,7 @@ static __attribute__((noinline)) int moved(struct move *move)
 	__u32 verdict = state->verdict;
 	if (state->kind != SOCKET_PIPE && verdict != VERDICT_RPC) {
 		if (write)
-			settle(move, &id, state, thread);
+			settle(moving, &id, state, thread);
 		else if (verdict != VERDICT_HTTP)
 			remember(id.object, thread);
 	}
@@ -501,8 +520,7 @@ static __attribute__((noinline)) int moved(struct move *move)
 		if (!(config->capture & CAPTURE_HTTP))
 			return 0;
 		/* After CONNECT, or an upgrade. */
-		__u8 head[8] = {};
-		if (write && beginning(move, head, 6) == 6 && is_record(head, 0x16) && head[5] == 1)
+		if (write && beginning(6) == 6 && is_record(moving->head, 0x16) && moving->head[5] == 1)
 			state->verdict = verdict = VERDICT_TLS;
 	}
 	if (verdict == VERDICT_TLS) {
@@ -520,7 +538,7 @@ static __attribute__((noinline)) int moved(struct move *move)
 			return 0;
 		source = SOURCE_PIPE;
 	}
-	give(move, id.object, source, limit);
+	give(id.object, source, limit);
 	return 0;
 }
 
@@ -559,14 +577,17 @@ static __always_inline int plain(struct exit *ctx, __u64 write, int datagram)
 	if (datagram && !write && registers.r10 & (MSG_PEEK | MSG_TRUNC))
 		return 0;
 	__u64 size = ctx->result;
-	struct move move = {
+	struct moving *moving = scratch();
+	if (!moving)
+		return 0;
+	moving->move = (struct move){
 		.fd = (__u32)registers.di,
 		.size = size < registers.dx ? size : registers.dx,
 		.buffer = registers.si,
 		.name = datagram ? registers.r8 : 0,
 		.write = write,
 	};
-	return moved(&move);
+	return moved();
 }
 
 /* readv, writev */
@@ -575,14 +596,17 @@ static __always_inline int vectored(struct exit *ctx, __u64 write)
 	struct registers registers;
 	if (ctx->result <= 0 || arguments(&registers))
 		return 0;
-	struct move move = {
+	struct moving *moving = scratch();
+	if (!moving)
+		return 0;
+	moving->move = (struct move){
 		.fd = (__u32)registers.di,
 		.size = ctx->result,
 		.vector = registers.si,
 		.vectors = registers.dx,
 		.write = write,
 	};
-	return moved(&move);
+	return moved();
 }
 
 /* sendmsg, recvmsg, one of sendmmsg */
@@ -591,7 +615,10 @@ static __always_inline int message(__u32 fd, __u64 at, __u64 size, __u64 write)
 	struct message message;
 	if (bpf_probe_read_user(&message, sizeof(message), (void *)at))
 		return 0;
-	struct move move = {
+	struct moving *moving = scratch();
+	if (!moving)
+		return 0;
+	moving->move = (struct move){
 		.fd = fd,
 		.size = size,
 		.vector = message.vector,
@@ -599,7 +626,7 @@ static __always_inline int message(__u32 fd, __u64 at, __u64 size, __u64 write)
 		.name = message.name,
 		.write = write,
 	};
-	return moved(&move);
+	return moved();
 }
 
 SEC("tracepoint/syscalls/sys_exit_read")
