@@ -4,6 +4,7 @@
 #include "tls.bpf.c"
 #include "rustls.bpf.c"
 #include "aead.bpf.c"
+#include "go.bpf.c"
 #include "socket.bpf.c"
 
 /* The kernel offers some helpers only to programs that say GPL (include/linux/license.h). */

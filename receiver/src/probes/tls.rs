@@ -54,6 +54,9 @@ const PROGRAMS: &[Pair] = &[
     pair(Probe::AeadSeal, "tls/aead_seal", "aead_seal_enter", None),
     pair(Probe::AeadScatter, "tls/aead_scatter", "aead_scatter_enter", None),
     pair(Probe::AeadOpen, "tls/aead_open", "aead_open_enter", Some("aead_open_leave")),
+    pair(Probe::GoRead, "tls/go_read", "go_read_enter", Some("go_read_leave")),
+    pair(Probe::GoWrite, "tls/go_write", "go_write_enter", None),
+    pair(Probe::GoClose, "tls/go_close", "go_close_enter", None),
     pair(Probe::Free, "tls/free", "object_free", None),
 ];
 
@@ -74,7 +77,7 @@ impl Programs {
             .iter()
             .map(|pair| {
                 let result = load(ebpf, pair.enter).and_then(|()| pair.leave.map_or(Ok(()), |leave| load(ebpf, leave)));
-                let purpose = if pair.probe == Probe::Free {
+                let purpose = if matches!(pair.probe, Probe::Free | Probe::GoClose) {
                     "the end of TLS connections"
                 } else {
                     "plaintext of TLS connections"

@@ -9,7 +9,7 @@ use memchr::memmem::Finder;
 use object::{ReadCache, ReadRef};
 
 use super::{
-    awslc, boringssl, gnutls,
+    awslc, boringssl, gnutls, go,
     image::{Image, Source},
     names::{self, Table},
     openssl::{self, ElfError},
@@ -33,8 +33,7 @@ const TELLING: &[&[u8]] = &[
     rustls::TELLING,
     // The names that OpenSSL's errors carry (`ERR_raise`, include/openssl/err.h).
     b"ssl_write_internal\0",
-    // runtime.pclntab of a Go program with TLS.
-    b"crypto/tls.(*Conn).Write",
+    go::TELLING,
 ];
 
 /// Looks for names that the file exports: of any stack. Reads the tables of the names only.
@@ -78,6 +77,7 @@ fn structural<S: Source>(image: &Image, file: &S, mut found: Found) -> Found {
     if !has(&found, Stack::OpenSsl) {
         add(&mut found, boringssl::find(image));
     }
+    add(&mut found, go::find(image));
     // rustls above AWS-LC's AEAD functions: of the two only the upper one, or all would be seen twice.
     let upper = rustls::find(image, file);
     if upper.plans.is_empty() {

@@ -67,8 +67,10 @@ pub enum Probe {
     AeadOpen,
     /// Go `(*tls.Conn).Read`; its returns are hooked one by one.
     GoRead,
-    /// Go `(*tls.Conn).Write`; its returns are hooked one by one.
+    /// Go `(*tls.Conn).Write`; the plaintext at entry.
     GoWrite,
+    /// Go `(*tls.Conn).Close`: the object ends.
+    GoClose,
 }
 
 /// One function.
