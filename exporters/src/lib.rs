@@ -14,7 +14,7 @@ pub use error::Error;
 
 use pipeline::{Exporter, Factory, Signal};
 
-const SIGNALS: &[Signal] = &[Signal::Traces, Signal::Logs];
+const SIGNALS: &[Signal] = &[Signal::Traces, Signal::Logs, Signal::Metrics];
 
 /// Every exporter of this crate.
 pub fn factories() -> Vec<Factory<dyn Exporter>> {

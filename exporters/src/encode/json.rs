@@ -9,6 +9,7 @@ pub fn line(request: &Request) -> Option<String> {
     let mut value = match request {
         Request::Traces(request) => serde_json::to_value(request),
         Request::Logs(request) => serde_json::to_value(request),
+        Request::Metrics(request) => serde_json::to_value(request),
     }
     .ok()?;
     prune(&mut value);

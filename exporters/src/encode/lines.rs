@@ -5,7 +5,7 @@ use std::io::Write;
 use pipeline::{Observation, Signal, ids, record};
 use serde_json::{Map, Value, json as object};
 
-use super::{Request, json, logs, traces};
+use super::{Request, json, logs, metrics, traces};
 use crate::writer::Format;
 
 /// OTLP/JSON, one export request per line.
@@ -16,7 +16,7 @@ impl Format for OtlpJson {
         let request = match signal {
             Signal::Traces => traces(batch).map(|(request, count)| (Request::Traces(request), count)),
             Signal::Logs => logs(batch).map(|(request, count)| (Request::Logs(request), count)),
-            Signal::Metrics => None,
+            Signal::Metrics => metrics(batch).map(|(request, count)| (Request::Metrics(request), count)),
         };
         let Some((request, count)) = request else { return Ok(0) };
         let line = json::line(&request).ok_or_else(|| std::io::Error::other("a request could not be encoded"))?;

@@ -43,6 +43,17 @@ pub fn resource(process: &ProcessInfo) -> Resource {
     Resource { attributes, ..Default::default() }
 }
 
+/// The resource of a service: metric points are not of one process.
+pub fn service(process: &ProcessInfo) -> Resource {
+    let mut resource = resource(&ProcessInfo { host: process.host.clone(), ..ProcessInfo::default() });
+    if let Some(service) = process.service_name.as_deref()
+        && let Some(attribute) = resource.attributes.first_mut()
+    {
+        *attribute = super::key_value(name::SERVICE_NAME, &service.into());
+    }
+    resource
+}
+
 /// The same for all observations of a process, also in a replay: a UUID-shaped digest of boot, pid and start.
 fn instance(process: &ProcessInfo) -> String {
     let parts: [&[u8]; 4] = [

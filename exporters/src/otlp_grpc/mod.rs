@@ -6,7 +6,8 @@ use std::time::Duration;
 
 pub use config::Config;
 use opentelemetry_proto::tonic::collector::{
-    logs::v1::logs_service_client::LogsServiceClient, trace::v1::trace_service_client::TraceServiceClient,
+    logs::v1::logs_service_client::LogsServiceClient, metrics::v1::metrics_service_client::MetricsServiceClient,
+    trace::v1::trace_service_client::TraceServiceClient,
 };
 use pipeline::{BuildContext, ComponentError, Exporter};
 use tonic::{
@@ -35,6 +36,7 @@ struct Grpc {
     id: String,
     traces: TraceServiceClient<Channel>,
     logs: LogsServiceClient<Channel>,
+    metrics: MetricsServiceClient<Channel>,
     metadata: MetadataMap,
     headers: Headers,
 }
@@ -73,14 +75,17 @@ impl Grpc {
         }
         let channel = endpoint.connect_lazy();
         let mut traces = TraceServiceClient::new(channel.clone());
-        let mut logs = LogsServiceClient::new(channel);
+        let mut logs = LogsServiceClient::new(channel.clone());
+        let mut metrics = MetricsServiceClient::new(channel);
         if config.compression == Compression::Gzip {
             traces = traces.send_compressed(CompressionEncoding::Gzip);
             logs = logs.send_compressed(CompressionEncoding::Gzip);
+            metrics = metrics.send_compressed(CompressionEncoding::Gzip);
         }
         traces = traces.accept_compressed(CompressionEncoding::Gzip);
         logs = logs.accept_compressed(CompressionEncoding::Gzip);
-        Ok(Self { id: id.to_owned(), traces, logs, metadata, headers: config.headers.clone() })
+        metrics = metrics.accept_compressed(CompressionEncoding::Gzip);
+        Ok(Self { id: id.to_owned(), traces, logs, metrics, metadata, headers: config.headers.clone() })
     }
 
     fn request<T>(&self, message: &T, limit: Duration) -> tonic::Request<T>
@@ -148,6 +153,11 @@ impl Client for Grpc {
                 let response = self.logs.clone().export(self.request(message, limit)).await;
                 let response = response.map_err(|status| self.failed(&status))?.into_inner();
                 response.partial_success.map(|partial| (partial.rejected_log_records, partial.error_message))
+            }
+            Request::Metrics(message) => {
+                let response = self.metrics.clone().export(self.request(message, limit)).await;
+                let response = response.map_err(|status| self.failed(&status))?.into_inner();
+                response.partial_success.map(|partial| (partial.rejected_data_points, partial.error_message))
             }
         };
         Ok(self.accepted(partial))

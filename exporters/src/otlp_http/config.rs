@@ -32,12 +32,14 @@ pub enum Encoding {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Base URL; `/v1/traces` and `/v1/logs` are added.
+    /// Base URL; `/v1/traces`, `/v1/logs` and `/v1/metrics` are added.
     pub endpoint: String,
     /// URL for spans, used as it is.
     pub traces_endpoint: String,
     /// URL for log records, used as it is.
     pub logs_endpoint: String,
+    /// URL for metric points, used as it is.
+    pub metrics_endpoint: String,
     /// Form of the requests.
     pub encoding: Encoding,
     /// TLS.
@@ -60,6 +62,7 @@ impl Default for Config {
             endpoint: String::new(),
             traces_endpoint: String::new(),
             logs_endpoint: String::new(),
+            metrics_endpoint: String::new(),
             encoding: Encoding::Proto,
             tls: Tls::default(),
             headers: Headers::new(),
@@ -82,7 +85,7 @@ impl Config {
         let own = match signal {
             Signal::Traces => &self.traces_endpoint,
             Signal::Logs => &self.logs_endpoint,
-            Signal::Metrics => return None,
+            Signal::Metrics => &self.metrics_endpoint,
         };
         if !own.is_empty() {
             Some(parse(own))
@@ -111,6 +114,7 @@ impl Component for Config {
             ("endpoint", &self.endpoint),
             ("traces_endpoint", &self.traces_endpoint),
             ("logs_endpoint", &self.logs_endpoint),
+            ("metrics_endpoint", &self.metrics_endpoint),
         ];
         if endpoints.iter().all(|(_, value)| value.is_empty()) {
             problems.push(

@@ -12,7 +12,8 @@ use bytes::Bytes;
 pub use config::{Config, Encoding};
 use flate2::write::GzEncoder;
 use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceResponse, trace::v1::ExportTraceServiceResponse,
+    logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
+    trace::v1::ExportTraceServiceResponse,
 };
 use pipeline::{BuildContext, ComponentError, Exporter, Signal};
 use prost::Message;
@@ -43,6 +44,7 @@ struct Http {
     client: reqwest::Client,
     traces: Option<Url>,
     logs: Option<Url>,
+    metrics: Option<Url>,
     encoding: Encoding,
     compression: Compression,
     headers: Headers,
@@ -76,7 +78,7 @@ impl Http {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         let url = |signal| config.url(signal).transpose().map_err(ComponentError::new);
-        let (traces, logs) = (url(Signal::Traces)?, url(Signal::Logs)?);
+        let (traces, logs, metrics) = (url(Signal::Traces)?, url(Signal::Logs)?, url(Signal::Metrics)?);
         let wrong = |key: &str, error: &reqwest::Error| ComponentError::new(format!("{key}: {}", causes(error)));
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("onlooker/", env!("CARGO_PKG_VERSION")))
@@ -86,13 +88,13 @@ impl Http {
             .pool_idle_timeout(Duration::from_secs(90))
             .connect_timeout(config.timeout.0);
         // As Go does: a proxy of the environment is not for this machine.
-        if [&traces, &logs].into_iter().flatten().all(is_loopback) {
+        if [&traces, &logs, &metrics].into_iter().flatten().all(is_loopback) {
             builder = builder.no_proxy();
         }
         if let Some(pem) = config.tls.ca()? {
             let roots = Certificate::from_pem_bundle(&pem).map_err(|error| wrong("tls::ca_file", &error))?;
             builder = builder.tls_certs_only(roots);
-        } else if [&traces, &logs].into_iter().flatten().all(|url| url.scheme() == "http") {
+        } else if [&traces, &logs, &metrics].into_iter().flatten().all(|url| url.scheme() == "http") {
             // A container may have no authorities at all; without TLS that must not fail the start.
             builder = builder.tls_certs_only([]);
         }
@@ -110,6 +112,7 @@ impl Http {
             client,
             traces,
             logs,
+            metrics,
             encoding: config.encoding,
             compression: config.compression,
             headers: config.headers.clone(),
@@ -138,19 +141,27 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 fn partial(signal: Signal, body: &[u8]) -> Option<(i64, String)> {
-    if signal == Signal::Traces {
-        let partial = ExportTraceServiceResponse::decode(body).ok()?.partial_success?;
-        Some((partial.rejected_spans, partial.error_message))
-    } else {
-        let partial = ExportLogsServiceResponse::decode(body).ok()?.partial_success?;
-        Some((partial.rejected_log_records, partial.error_message))
+    match signal {
+        Signal::Traces => {
+            let partial = ExportTraceServiceResponse::decode(body).ok()?.partial_success?;
+            Some((partial.rejected_spans, partial.error_message))
+        }
+        Signal::Logs => {
+            let partial = ExportLogsServiceResponse::decode(body).ok()?.partial_success?;
+            Some((partial.rejected_log_records, partial.error_message))
+        }
+        Signal::Metrics => {
+            let partial = ExportMetricsServiceResponse::decode(body).ok()?.partial_success?;
+            Some((partial.rejected_data_points, partial.error_message))
+        }
     }
 }
 
 fn partial_json(body: &[u8]) -> Option<(i64, String)> {
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
     let partial = value.get("partialSuccess")?;
-    let rejected = partial.get("rejectedSpans").or_else(|| partial.get("rejectedLogRecords"));
+    let rejected = ["rejectedSpans", "rejectedLogRecords", "rejectedDataPoints"];
+    let rejected = rejected.iter().find_map(|name| partial.get(name));
     // 64-bit numbers are strings in protobuf's JSON.
     let rejected = rejected.and_then(|count| count.as_i64().or_else(|| count.as_str()?.parse().ok())).unwrap_or(0);
     let message = partial.get("errorMessage").and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -202,6 +213,7 @@ impl Client for Http {
         let (signal, url) = match &request {
             Request::Traces(_) => (Signal::Traces, &self.traces),
             Request::Logs(_) => (Signal::Logs, &self.logs),
+            Request::Metrics(_) => (Signal::Metrics, &self.metrics),
         };
         let Some(url) = url.clone() else {
             return Err(Error::Permanent(format!(
@@ -212,6 +224,7 @@ impl Client for Http {
         let bytes = match (self.encoding, &request) {
             (Encoding::Proto, Request::Traces(request)) => request.encode_to_vec(),
             (Encoding::Proto, Request::Logs(request)) => request.encode_to_vec(),
+            (Encoding::Proto, Request::Metrics(request)) => request.encode_to_vec(),
             (Encoding::Json, request) => json::line(request)
                 .ok_or_else(|| Error::Permanent("the request cannot be written as JSON".into()))?
                 .into_bytes(),

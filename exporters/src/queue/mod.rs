@@ -146,8 +146,17 @@ struct State {
     closed: bool,
     /// When a full queue was last logged, and the items dropped since.
     full: Option<(Instant, usize)>,
-    /// What the stop could not deliver: spans, log records, why.
-    lost: Option<(usize, usize, String)>,
+    /// What the stop could not deliver.
+    lost: Option<Lost>,
+}
+
+/// What could not be delivered.
+#[derive(Default)]
+struct Lost {
+    spans: usize,
+    logs: usize,
+    points: usize,
+    why: String,
 }
 
 struct Shared {
@@ -243,9 +252,13 @@ impl Shared {
             }
             Reason::Shutdown => {
                 let mut state = self.lock();
-                let (spans, logs, last) = state.lost.get_or_insert_default();
-                *(if signal == Signal::Traces { spans } else { logs }) += count;
-                error.clone_into(last);
+                let lost = state.lost.get_or_insert_default();
+                *match signal {
+                    Signal::Traces => &mut lost.spans,
+                    Signal::Logs => &mut lost.logs,
+                    Signal::Metrics => &mut lost.points,
+                } += count;
+                error.clone_into(&mut lost.why);
             }
             Reason::Permanent | Reason::RetriesExhausted => {
                 let reason = reason.as_str();
@@ -270,8 +283,9 @@ impl Shared {
     fn lost(&self) -> Result<(), ComponentError> {
         match self.lock().lost.take() {
             None => Ok(()),
-            Some((spans, logs, error)) => {
-                Err(ComponentError::new(format!("{spans} spans, {logs} log records were not delivered: {error}")))
+            Some(Lost { spans, logs, points, why }) => {
+                let points = if points > 0 { format!(", {points} metric points") } else { String::new() };
+                Err(ComponentError::new(format!("{spans} spans, {logs} log records{points} were not delivered: {why}")))
             }
         }
     }
@@ -304,7 +318,7 @@ impl Shared {
         let mut backoff = Backoff::new(retry);
         loop {
             if self.hopeless.load(Ordering::Relaxed) {
-                let error = self.lock().lost.as_ref().map(|(_, _, error)| error.clone()).unwrap_or_default();
+                let error = self.lock().lost.as_ref().map(|lost| lost.why.clone()).unwrap_or_default();
                 return self.dropped(signal, count, Reason::Shutdown, &error);
             }
             let (message, after) = match self.attempt(client, &body).await {
@@ -383,6 +397,9 @@ fn encode(signal: Signal, observations: &[&Observation]) -> Option<(Request, usi
             let size = request.encoded_len();
             (Request::Logs(request), size, count)
         }),
-        Signal::Metrics => None,
+        Signal::Metrics => encode::metrics(observations).map(|(request, count)| {
+            let size = request.encoded_len();
+            (Request::Metrics(request), size, count)
+        }),
     }
 }

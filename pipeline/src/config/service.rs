@@ -244,6 +244,7 @@ impl Config {
             problems.push(Problem::new("service::pipelines", "service must have at least one pipeline")
                 .hint("as `pipelines: {traces: {receivers: [ebpf], processors: [identity, provider, correlation], exporters: [stdout]}}`"));
         }
+        config.measure(registry);
         for id in order {
             if let Some(pipeline) = config.pipeline(&id, registry, &mut problems) {
                 config.pipelines.push(pipeline);
@@ -256,6 +257,26 @@ impl Config {
             ));
         }
         if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// Metrics are measured somewhere: a metrics pipeline without the processor that does it gets it at its end.
+    fn measure(&mut self, registry: &Registry) {
+        const MEASURE: &str = "metrics";
+        if find(&registry.processors, MEASURE).is_none() {
+            return;
+        }
+        let kind = |id: &str| id.split_once('/').map_or(id, |(kind, _)| kind).trim().to_owned();
+        for (id, pipeline) in &mut self.service.pipelines {
+            if kind(id) != MEASURE || pipeline.processors.iter().any(|name| kind(name) == MEASURE) {
+                continue;
+            }
+            pipeline.processors.push(MEASURE.to_owned());
+            if let Ok(id) = ComponentId::parse(MEASURE)
+                && !self.processors.iter().any(|(other, _)| *other == id)
+            {
+                self.processors.push((id, Node::Map(Vec::new())));
+            }
+        }
     }
 
     fn pipeline(&self, id: &str, registry: &Registry, problems: &mut Problems) -> Option<Pipeline> {

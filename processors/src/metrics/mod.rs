@@ -1,0 +1,247 @@
+//! `metrics`: measures calls, tools and turns, and gives out metric points. Nothing else passes: it is for metrics
+//! pipelines, and one that does not name it gets it at its end.
+
+mod aggregate;
+mod config;
+mod instruments;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use pipeline::{
+    Factory, Observation, Processor, Signal, Timestamp,
+    observation::{
+        AgentTurn, Kind, ModelCall, Operation, ProcessInfo, ToolCall,
+        metrics::{Metrics, Temporality},
+    },
+    record,
+    semconv as name,
+};
+
+use self::{
+    aggregate::{Attributes, Service},
+    instruments::Instrument,
+};
+
+pub use config::{Config, ProfileName};
+pub use instruments::ALL;
+
+/// Services that are measured at once; of more, the one that was measured longest ago is told and forgotten.
+const MOST_SERVICES: usize = 1024;
+
+/// The factory of this processor.
+pub fn factory() -> Factory<dyn Processor> {
+    Factory::new(
+        "metrics",
+        "measures calls to models, tools and turns",
+        &[Signal::Metrics],
+        |config, _| Ok(Box::new(Measure::new(config))),
+    )
+}
+
+/// The processor.
+pub struct Measure {
+    config: Config,
+    /// By `service.name`.
+    services: BTreeMap<String, (Timestamp, Service)>,
+    /// Since when the next points are measured.
+    since: Option<Timestamp>,
+}
+
+/// What one measurement needs.
+struct Taken<'a> {
+    service: &'a mut Service,
+    start: Timestamp,
+    limit: usize,
+}
+
+impl Taken<'_> {
+    fn record(&mut self, instrument: &'static Instrument, attributes: &Attributes, value: f64) {
+        self.service.record(instrument, attributes.clone(), value, self.start, self.limit);
+    }
+
+    fn count(&mut self, instrument: &'static Instrument, attributes: &Attributes, count: Option<u64>) {
+        if let Some(count) = count {
+            self.record(instrument, attributes, count as f64);
+        }
+    }
+}
+
+impl Measure {
+    /// Nothing was measured yet.
+    pub fn new(config: Config) -> Self {
+        Self { config, services: BTreeMap::new(), since: None }
+    }
+
+    fn has(&self, profile: ProfileName) -> bool {
+        self.config.profiles.contains(&profile)
+    }
+
+    fn take(&mut self, observation: &Observation) {
+        let process = &observation.process;
+        let service_name =
+            process.service_name.clone().unwrap_or_else(|| process.executable_name().to_owned());
+        let (today, next) = (self.has(ProfileName::V2026_08), self.has(ProfileName::Next));
+        let start = *self.since.get_or_insert(observation.time);
+        if !self.services.contains_key(&service_name) && self.services.len() >= MOST_SERVICES {
+            let oldest = self.services.iter().min_by_key(|(_, (used, _))| *used).map(|(name, _)| name.clone());
+            oldest.map(|name| self.services.remove(&name));
+        }
+        let entry = self
+            .services
+            .entry(service_name.clone())
+            .or_insert_with(|| (observation.time, Service::new(Arc::new(service(process, service_name)))));
+        entry.0 = observation.time;
+        let mut taken = Taken { service: &mut entry.1, start, limit: self.config.cardinality_limit };
+        match &observation.kind {
+            Kind::ModelCall(call) => model_call(call, today, next, &mut taken),
+            Kind::ToolCall(call) => tool_call(call, &mut taken),
+            Kind::AgentTurn(turn) => agent_turn(turn, &mut taken),
+            _ => {}
+        }
+    }
+
+    fn collect(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        for (_, service) in self.services.values_mut() {
+            if !service.is_fresh() && self.config.temporality == Temporality::Delta {
+                continue;
+            }
+            let metrics = service.collect(now, self.config.temporality);
+            if !metrics.is_empty() {
+                let kind = Kind::Metrics(Box::new(Metrics { metrics }));
+                out.push(Observation::new(now, service.process.clone(), kind));
+            }
+        }
+        if self.config.temporality == Temporality::Delta {
+            self.services.clear();
+            self.since = Some(now);
+        }
+    }
+}
+
+impl Processor for Measure {
+    fn process(&mut self, observation: Observation, _: &mut Vec<Observation>) {
+        if matches!(observation.kind, Kind::ModelCall(_) | Kind::ToolCall(_) | Kind::AgentTurn(_)) {
+            self.take(&observation);
+        }
+    }
+
+    fn advance(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        // Aligned to the interval, so that a replay gives the same whatever the watermark's steps.
+        let interval = u64::try_from(self.config.interval.0.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let Some(since) = self.since else { return };
+        let told = self.services.values().any(|(_, service)| service.is_fresh());
+        let due = now.nanos() / interval > since.nanos() / interval;
+        if due && told {
+            self.collect(now, out);
+        }
+    }
+
+    fn finish(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        if self.services.values().any(|(_, service)| service.is_fresh()) {
+            let last = self.services.values().map(|(used, _)| *used).max().unwrap_or(now);
+            self.collect(now.max(last), out);
+        }
+    }
+}
+
+/// A service's own resource: points are not of one process.
+fn service(process: &ProcessInfo, service_name: String) -> ProcessInfo {
+    ProcessInfo {
+        service_name: Some(service_name),
+        host: process.host.clone(),
+        agent: process.agent.clone(),
+        ..ProcessInfo::default()
+    }
+}
+
+fn attributes(pairs: impl IntoIterator<Item = (&'static str, Option<record::Value>)>) -> Attributes {
+    pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+fn model_call(call: &ModelCall, today: bool, next: bool, taken: &mut Taken<'_>) {
+    use instruments as i;
+    let text = |text: &Option<String>| text.as_deref().map(record::Value::from);
+    let server = !call.server.address.is_empty();
+    let mut common = attributes([
+        (name::GEN_AI_OPERATION_NAME, Some(call.operation.as_str().into())),
+        (name::GEN_AI_PROVIDER_NAME, Some(call.provider.as_str().into())),
+        (name::GEN_AI_REQUEST_MODEL, text(&call.parameters.model)),
+        (name::GEN_AI_RESPONSE_MODEL, text(&call.reply.model)),
+        (name::SERVER_ADDRESS, server.then(|| call.server.address.as_str().into())),
+        (name::SERVER_PORT, server.then(|| i64::from(call.server.port).into())),
+    ]);
+    let without_error = common.clone();
+    if let Some(error) = &call.error {
+        common.push((name::ERROR_TYPE, error.kind.as_str().into()));
+    }
+    let seconds = call.ended.since(call.started).as_secs_f64();
+    let inference = call.operation != Operation::Embeddings;
+    // The next profile renames what it says of inferences only.
+    if today || !inference {
+        taken.record(&i::OPERATION_DURATION, &common, seconds);
+    }
+    if next && inference {
+        taken.record(&i::NEXT_DURATION, &common, seconds);
+    }
+    if let Some(first) = call.reply.time_to_first_chunk {
+        let first = first.as_secs_f64();
+        let chunks = call.reply.chunks.unwrap_or(0);
+        let rest = call.reply.last_chunk.filter(|_| chunks > 1).map(|last| {
+            (last.since(call.started).as_secs_f64() - first).max(0.0) / (chunks - 1) as f64
+        });
+        for (wanted, to_first, per_chunk) in [
+            (today, &i::TIME_TO_FIRST_CHUNK, &i::TIME_PER_OUTPUT_CHUNK),
+            (next, &i::NEXT_TIME_TO_FIRST_CHUNK, &i::NEXT_TIME_PER_OUTPUT_CHUNK),
+        ] {
+            if wanted {
+                taken.record(to_first, &without_error, first);
+                if let Some(rest) = rest {
+                    taken.record(per_chunk, &without_error, rest);
+                }
+            }
+        }
+    }
+    let usage = &call.usage;
+    if today {
+        for (kind, count) in [("input", usage.input), ("output", usage.output)] {
+            let mut attributes = without_error.clone();
+            attributes.push((name::GEN_AI_TOKEN_TYPE, kind.into()));
+            taken.count(&i::TOKEN_USAGE, &attributes, count);
+        }
+    }
+    if next && inference {
+        taken.count(&i::NEXT_OPERATION_INPUT_TOKENS, &without_error, usage.input);
+        taken.count(&i::NEXT_OPERATION_OUTPUT_TOKENS, &without_error, usage.output);
+        let mut attributes = without_error;
+        // Providers that split by modality do so in ways of their own; the total is what all tell.
+        attributes.push((name::GEN_AI_TOKEN_MODALITY, "unknown".into()));
+        taken.count(&i::NEXT_INPUT_TOKENS, &attributes, usage.input);
+        taken.count(&i::NEXT_OUTPUT_TOKENS, &attributes, usage.output);
+        taken.count(&i::NEXT_CACHE_READ_TOKENS, &attributes, usage.cache_read);
+        taken.count(&i::NEXT_CACHE_WRITE_TOKENS, &attributes, usage.cache_creation);
+        taken.count(&i::NEXT_REASONING_TOKENS, &attributes, usage.reasoning);
+    }
+}
+
+fn tool_call(call: &ToolCall, taken: &mut Taken<'_>) {
+    let attributes = attributes([
+        (name::GEN_AI_TOOL_NAME, Some(call.name.as_str().into())),
+        (name::GEN_AI_TOOL_TYPE, Some("function".into())),
+        (name::GEN_AI_AGENT_NAME, call.agent_name.as_deref().map(Into::into)),
+        (name::ERROR_TYPE, record::tool_error(call).map(Into::into)),
+    ]);
+    taken.record(&instruments::TOOL_DURATION, &attributes, call.ended.since(call.started).as_secs_f64());
+}
+
+fn agent_turn(turn: &AgentTurn, taken: &mut Taken<'_>) {
+    let agent = attributes([(name::GEN_AI_AGENT_NAME, Some(turn.agent_name.as_str().into()))]);
+    let mut with_error = agent.clone();
+    if let Some(error) = &turn.error {
+        with_error.push((name::ERROR_TYPE, error.as_str().into()));
+    }
+    taken.record(&instruments::AGENT_DURATION, &with_error, turn.ended.since(turn.started).as_secs_f64());
+    taken.record(&instruments::AGENT_INFERENCE_CALLS, &agent, f64::from(turn.model_calls));
+    taken.record(&instruments::AGENT_TOOL_CALLS, &agent, f64::from(turn.tool_calls));
+}
