@@ -4,7 +4,7 @@
 use crate::{
     ids::Timestamp,
     observation::{
-        AgentTurn, Api, ConnectionFacts, Exit, Finding, Heartbeat, Kind, Loss, ModelCall, Observation, Process,
+        AgentTurn, Api, ConnectionFacts, Exit, Finding, Heartbeat, Kind, Loss, McpCall, McpTarget, ModelCall, Observation, OpaqueCall, Process,
         ProcessInfo, ProcessPhase, Severity, ToolCall,
     },
     semconv::{self as name, event},
@@ -86,10 +86,12 @@ pub struct Envelope {
 /// An observation as an event; `None` for a plain exchange, which is nobody's business.
 pub fn record(observation: &Observation) -> Option<Record> {
     let (name, severity) = match &observation.kind {
-        Kind::Exchange(_) => return None,
+        Kind::Exchange(_) | Kind::Metrics(_) => return None,
         Kind::ModelCall(call) => (event::MODEL_CALL, failed(call.error.is_some())),
         Kind::ToolCall(call) => (event::TOOL_CALL, failed(tool_error(call).is_some())),
         Kind::AgentTurn(turn) => (event::AGENT_TURN, failed(turn.error.is_some())),
+        Kind::McpCall(call) => (event::MCP_CALL, failed(call.error.is_some())),
+        Kind::OpaqueCall(_) => (event::LLM_CONNECTION, Severity::Info),
         Kind::Process(process) => (
             match process.phase {
                 ProcessPhase::Found => event::PROCESS_FOUND,
@@ -118,9 +120,13 @@ pub fn attributes(observation: &Observation) -> Attributes {
         Kind::ModelCall(call) => model_call(&mut out, call, process),
         Kind::ToolCall(call) => tool_call(&mut out, call),
         Kind::AgentTurn(turn) => agent_turn(&mut out, turn),
+        Kind::McpCall(call) => mcp_call(&mut out, call),
+        Kind::OpaqueCall(call) => opaque_call(&mut out, call),
         Kind::Process(event) => process_event(&mut out, event, process),
         Kind::Finding(finding) => self::finding(&mut out, finding),
         Kind::Heartbeat(heartbeat) => self::heartbeat(&mut out, heartbeat),
+        // Their attributes are those of each point.
+        Kind::Metrics(_) => {}
     }
     out.0
 }
@@ -290,6 +296,51 @@ fn agent_turn(out: &mut List, turn: &AgentTurn) {
     out.set(name::ONLOOKER_TURN_MODEL_CALLS, i64::from(turn.model_calls));
     out.set(name::ONLOOKER_TURN_TOOL_CALLS, i64::from(turn.tool_calls));
     out.set(name::ONLOOKER_TURN_END, turn.end.as_str());
+}
+
+fn mcp_call(out: &mut List, call: &McpCall) {
+    if call.tool().is_some() {
+        out.set(name::GEN_AI_OPERATION_NAME, "execute_tool");
+    }
+    out.set(name::MCP_METHOD_NAME, call.method.as_str());
+    match &call.target {
+        Some(McpTarget::Tool(tool)) => out.set(name::GEN_AI_TOOL_NAME, tool.as_str()),
+        Some(McpTarget::Prompt(prompt)) => out.set(name::GEN_AI_PROMPT_NAME, prompt.as_str()),
+        Some(McpTarget::Resource(uri)) => out.set(name::MCP_RESOURCE_URI, uri.as_str()),
+        None => {}
+    }
+    out.set(name::JSONRPC_REQUEST_ID, call.id.as_str());
+    out.maybe(name::JSONRPC_PROTOCOL_VERSION, &call.jsonrpc_version);
+    out.maybe(name::MCP_PROTOCOL_VERSION, &call.protocol_version);
+    out.set(name::NETWORK_TRANSPORT, call.transport);
+    if let Some(error) = &call.error {
+        out.set(name::ERROR_TYPE, error.kind.as_str());
+        out.maybe(name::RPC_RESPONSE_STATUS_CODE, &error.code.map(|code| code.to_string()));
+    }
+    out.maybe(name::ONLOOKER_MCP_CLIENT_NAME, &call.client.name);
+    out.maybe(name::ONLOOKER_MCP_CLIENT_VERSION, &call.client.version);
+    out.maybe(name::ONLOOKER_MCP_SERVER_NAME, &call.server.name);
+    out.maybe(name::ONLOOKER_MCP_SERVER_VERSION, &call.server.version);
+    out.maybe(name::ONLOOKER_MCP_PEER_PID, &call.peer.map(|peer| i64::from(peer.tgid)));
+    out.count(name::ONLOOKER_MCP_REQUEST_SIZE, Some(call.request_size));
+    out.count(name::ONLOOKER_MCP_RESPONSE_SIZE, call.response_size);
+    losses(out, &call.losses);
+}
+
+fn opaque_call(out: &mut List, call: &OpaqueCall) {
+    out.maybe(name::GEN_AI_PROVIDER_NAME, &call.provider);
+    out.set(name::SERVER_ADDRESS, call.server_name.as_str());
+    out.maybe(name::SERVER_PORT, &call.facts.peer.map(|peer| i64::from(peer.port())));
+    connection(out, &call.facts);
+    out.set(name::ONLOOKER_LLM_CONNECTION_NAME_SOURCE, call.name_source.as_str());
+    out.list(name::ONLOOKER_LLM_CONNECTION_ALPN, &call.facts.alpn);
+    out.count(name::ONLOOKER_LLM_CONNECTION_SENT_BYTES, Some(call.sent));
+    out.count(name::ONLOOKER_LLM_CONNECTION_RECEIVED_BYTES, Some(call.received));
+    out.maybe(
+        name::ONLOOKER_LLM_CONNECTION_TIME_TO_FIRST_BYTE,
+        &call.first_byte.map(|time| time.as_secs_f64()),
+    );
+    out.set(name::ONLOOKER_LLM_CONNECTION_DURATION, call.ended.since(call.started).as_secs_f64());
 }
 
 fn process_event(out: &mut List, event: &Process, process: &ProcessInfo) {

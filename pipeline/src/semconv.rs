@@ -43,6 +43,7 @@ names! {
     GEN_AI_EMBEDDINGS_DIMENSION_COUNT = "gen_ai.embeddings.dimension.count";
     GEN_AI_OPERATION_NAME = "gen_ai.operation.name";
     GEN_AI_OUTPUT_TYPE = "gen_ai.output.type";
+    GEN_AI_PROMPT_NAME = "gen_ai.prompt.name";
     GEN_AI_PROVIDER_NAME = "gen_ai.provider.name";
     GEN_AI_REQUEST_CHOICE_COUNT = "gen_ai.request.choice.count";
     GEN_AI_REQUEST_ENCODING_FORMATS = "gen_ai.request.encoding_formats";
@@ -62,6 +63,7 @@ names! {
     GEN_AI_RESPONSE_ID = "gen_ai.response.id";
     GEN_AI_RESPONSE_MODEL = "gen_ai.response.model";
     GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk";
+    GEN_AI_TOKEN_MODALITY = "gen_ai.token.modality";
     GEN_AI_TOKEN_TYPE = "gen_ai.token.type";
     GEN_AI_TOOL_CALL_ID = "gen_ai.tool.call.id";
     GEN_AI_TOOL_NAME = "gen_ai.tool.name";
@@ -73,10 +75,16 @@ names! {
     GEN_AI_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens";
     HTTP_REQUEST_RESEND_COUNT = "http.request.resend_count";
     HTTP_RESPONSE_STATUS_CODE = "http.response.status_code";
+    JSONRPC_PROTOCOL_VERSION = "jsonrpc.protocol.version";
+    JSONRPC_REQUEST_ID = "jsonrpc.request.id";
+    MCP_METHOD_NAME = "mcp.method.name";
+    MCP_PROTOCOL_VERSION = "mcp.protocol.version";
+    MCP_RESOURCE_URI = "mcp.resource.uri";
     NETWORK_LOCAL_ADDRESS = "network.local.address";
     NETWORK_LOCAL_PORT = "network.local.port";
     NETWORK_PEER_ADDRESS = "network.peer.address";
     NETWORK_PEER_PORT = "network.peer.port";
+    NETWORK_TRANSPORT = "network.transport";
     OPENAI_API_TYPE = "openai.api.type";
     OPENAI_REQUEST_SERVICE_TIER = "openai.request.service_tier";
     OPENAI_RESPONSE_SERVICE_TIER = "openai.response.service_tier";
@@ -92,6 +100,7 @@ names! {
     PROCESS_USER_ID = "process.user.id";
     PROCESS_USER_NAME = "process.user.name";
     PROCESS_WORKING_DIRECTORY = "process.working_directory";
+    RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code";
     SERVER_ADDRESS = "server.address";
     SERVER_PORT = "server.port";
     SERVICE_INSTANCE_ID = "service.instance.id";
@@ -115,6 +124,19 @@ names! {
     ONLOOKER_HEARTBEAT_LAST = "onlooker.heartbeat.last";
     ONLOOKER_HEARTBEAT_SEQUENCE = "onlooker.heartbeat.sequence";
     ONLOOKER_HEARTBEAT_WORKING_PROBES = "onlooker.heartbeat.working_probes";
+    ONLOOKER_LLM_CONNECTION_ALPN = "onlooker.llm.connection.alpn";
+    ONLOOKER_LLM_CONNECTION_DURATION = "onlooker.llm.connection.duration";
+    ONLOOKER_LLM_CONNECTION_NAME_SOURCE = "onlooker.llm.connection.name_source";
+    ONLOOKER_LLM_CONNECTION_RECEIVED_BYTES = "onlooker.llm.connection.received.bytes";
+    ONLOOKER_LLM_CONNECTION_SENT_BYTES = "onlooker.llm.connection.sent.bytes";
+    ONLOOKER_LLM_CONNECTION_TIME_TO_FIRST_BYTE = "onlooker.llm.connection.time_to_first_byte";
+    ONLOOKER_MCP_CLIENT_NAME = "onlooker.mcp.client.name";
+    ONLOOKER_MCP_CLIENT_VERSION = "onlooker.mcp.client.version";
+    ONLOOKER_MCP_PEER_PID = "onlooker.mcp.peer.pid";
+    ONLOOKER_MCP_REQUEST_SIZE = "onlooker.mcp.request.size";
+    ONLOOKER_MCP_RESPONSE_SIZE = "onlooker.mcp.response.size";
+    ONLOOKER_MCP_SERVER_NAME = "onlooker.mcp.server.name";
+    ONLOOKER_MCP_SERVER_VERSION = "onlooker.mcp.server.version";
     ONLOOKER_PROCESS_ARGS_TRUNCATED = "onlooker.process.args_truncated";
     ONLOOKER_PROCESS_EXIT_SIGNAL = "onlooker.process.exit.signal";
     ONLOOKER_PROCESS_REPLACED = "onlooker.process.replaced";
@@ -140,6 +162,10 @@ pub mod event {
     pub const AGENT_TURN: &str = "onlooker.agent_turn";
     /// onlooker is alive.
     pub const HEARTBEAT: &str = "onlooker.heartbeat";
+    /// A connection to a provider whose plaintext was not seen.
+    pub const LLM_CONNECTION: &str = "onlooker.llm.connection";
+    /// A request of the Model Context Protocol was answered.
+    pub const MCP_CALL: &str = "onlooker.mcp_call";
     /// A model was called.
     pub const MODEL_CALL: &str = "onlooker.model_call";
     /// A process executed a program.
@@ -153,8 +179,18 @@ pub mod event {
     /// A tool was run.
     pub const TOOL_CALL: &str = "onlooker.tool_call";
     /// Every event name above.
-    pub const ALL: &[&str] =
-        &[AGENT_TURN, HEARTBEAT, MODEL_CALL, PROCESS_EXEC, PROCESS_EXIT, PROCESS_FORK, PROCESS_FOUND, TOOL_CALL];
+    pub const ALL: &[&str] = &[
+        AGENT_TURN,
+        HEARTBEAT,
+        LLM_CONNECTION,
+        MCP_CALL,
+        MODEL_CALL,
+        PROCESS_EXEC,
+        PROCESS_EXIT,
+        PROCESS_FORK,
+        PROCESS_FOUND,
+        TOOL_CALL,
+    ];
 }
 
 #[cfg(test)]

@@ -5,19 +5,23 @@
 
 pub mod json;
 pub mod lines;
+mod metrics;
 mod resource;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use opentelemetry_proto::tonic::{
-    collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
+    collector::{
+        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::ExportTraceServiceRequest,
+    },
     common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value},
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode},
 };
 use pipeline::{
     Kind, Observation, Signal,
-    observation::{ProcessInfo, ProcessPhase, Severity},
+    observation::{McpTarget, ProcessInfo, ProcessPhase, Role, Severity},
     record::{self, Value},
     semconv,
 };
@@ -29,7 +33,11 @@ pub enum Request {
     Traces(ExportTraceServiceRequest),
     /// Log records.
     Logs(ExportLogsServiceRequest),
+    /// Metric points.
+    Metrics(ExportMetricsServiceRequest),
 }
+
+pub use metrics::metrics;
 
 /// Spans of observations; `None` if there are none. The count is that of the spans.
 pub fn traces<'a>(
@@ -154,6 +162,11 @@ pub fn span_name(observation: &Observation) -> Option<String> {
     Some(match &observation.kind {
         Kind::ModelCall(call) => named(call.operation.as_str(), call.parameters.model.as_deref()),
         Kind::ToolCall(call) => named("execute_tool", Some(&call.name)),
+        // Never the resource: there are too many of them for a name.
+        Kind::McpCall(call) => match &call.target {
+            Some(McpTarget::Tool(name) | McpTarget::Prompt(name)) => named(&call.method, Some(name)),
+            Some(McpTarget::Resource(_)) | None => call.method.clone(),
+        },
         Kind::AgentTurn(turn) => named("invoke_agent", Some(&turn.agent_name)),
         // A process that executed nothing has its parent's program and no span of its own.
         Kind::Process(process) if observation.process.exec_count > 0 || observation.process.parent.is_none() => {
@@ -172,6 +185,7 @@ pub fn span_times(observation: &Observation) -> (u64, u64) {
         Kind::ModelCall(call) => (call.started, call.ended),
         Kind::ToolCall(call) => (call.started, call.ended),
         Kind::AgentTurn(turn) => (turn.started, turn.ended),
+        Kind::McpCall(call) => (call.started, call.ended),
         Kind::Process(_) => (observation.process.executed, observation.time),
         _ => (observation.time, observation.time),
     };
@@ -187,6 +201,7 @@ pub fn failure(observation: &Observation) -> Option<String> {
             (Some(exit), _) if exit.code != 0 => format!("the tool's process exited with code {error}"),
             _ => "the tool's result says that it failed".into(),
         }),
+        Kind::McpCall(call) => call.error.as_ref().map(|error| error.message.clone().unwrap_or_default()),
         Kind::AgentTurn(turn) => turn.error.as_ref().map(|_| "the last model call failed".into()),
         Kind::Process(process) => match process.phase {
             ProcessPhase::Exit(exit) => record::exit_error(exit).map(|error| match exit.signal {
@@ -203,7 +218,12 @@ fn span(observation: &Observation) -> Option<Span> {
     let name = span_name(observation)?;
     let context = observation.context?;
     let (start_time_unix_nano, end_time_unix_nano) = span_times(observation);
-    let kind = if matches!(observation.kind, Kind::ModelCall(_)) { SpanKind::Client } else { SpanKind::Internal };
+    let kind = match &observation.kind {
+        Kind::ModelCall(_) => SpanKind::Client,
+        Kind::McpCall(call) if call.role == Role::Client => SpanKind::Client,
+        Kind::McpCall(_) => SpanKind::Server,
+        _ => SpanKind::Internal,
+    };
     // UNSET on success: OK is for applications to set (semantic conventions, recording errors).
     let status = failure(observation).map(|message| Status { message, code: StatusCode::Error.into() });
     Some(Span {
@@ -229,13 +249,16 @@ pub fn items(signal: Signal, observations: &[Observation]) -> usize {
         Signal::Logs => is_log_record(observation),
         Signal::Metrics => false,
     };
+    if signal == Signal::Metrics {
+        return observations.iter().map(metrics::items).sum();
+    }
     observations.iter().filter(counts).count()
 }
 
 fn is_log_record(observation: &Observation) -> bool {
     let is_event = match &observation.kind {
         Kind::Process(process) => process.phase == ProcessPhase::Exec,
-        Kind::Finding(_) | Kind::Heartbeat(_) => true,
+        Kind::Finding(_) | Kind::Heartbeat(_) | Kind::OpaqueCall(_) => true,
         _ => false,
     };
     is_event || (observation.envelope.is_some() && !matches!(observation.kind, Kind::Exchange(_)))

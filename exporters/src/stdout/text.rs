@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use pipeline::{
     Kind, Observation,
-    observation::{Evidence, Exit, Match, ModelCall, ProcessInfo, ProcessPhase, ToolCall, TurnEnd},
+    observation::{
+        Evidence, Exit, Match, McpCall, McpTarget, ModelCall, OpaqueCall, ProcessInfo, ProcessPhase, Role, ToolCall,
+        TurnEnd,
+    },
     record,
 };
 
@@ -32,6 +35,7 @@ pub fn line(observation: &Observation) -> Option<Line> {
     let (head, rest) = match &observation.kind {
         Kind::ModelCall(call) => (name, format!("{time}  {}", model_call(call))),
         Kind::ToolCall(call) => (name, format!("{time}  {}", tool_call(call))),
+        Kind::McpCall(call) => (name, format!("{time}  {}", mcp_call(call))),
         Kind::AgentTurn(turn) => {
             let mut rest =
                 format!("{time}  {}, {}", plural(turn.model_calls, "model call"), plural(turn.tool_calls, "tool call"));
@@ -88,6 +92,40 @@ fn model_call(call: &ModelCall) -> String {
         parts.push(format!("INCOMPLETE: {} {}", loss.part.as_str(), loss.reason.as_str()));
     }
     parts.join("  ")
+}
+
+fn mcp_call(call: &McpCall) -> String {
+    let mut parts = Vec::new();
+    if let Some(McpTarget::Resource(uri)) = &call.target {
+        parts.push(uri.clone());
+    }
+    if let Some(server) = &call.server.name {
+        parts.push(format!("server {server}"));
+    }
+    if call.role == Role::Server {
+        parts.push("answered here".into());
+    }
+    if let Some(error) = &call.error {
+        let message = error.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+        parts.push(format!("ERROR {}{message}", error.kind));
+    }
+    if let Some(loss) = call.losses.first() {
+        parts.push(format!("INCOMPLETE: {} {}", loss.part.as_str(), loss.reason.as_str()));
+    }
+    parts.join("  ")
+}
+
+/// A connection that could not be read, on one line.
+pub fn opaque_call(call: &OpaqueCall) -> String {
+    let provider = call.provider.as_ref().map(|provider| format!(" ({provider})")).unwrap_or_default();
+    let first = call.first_byte.map(|first| format!(", first byte {}", duration(first))).unwrap_or_default();
+    escape(&format!(
+        "{}{provider}: sent {} B, received {} B{first}, {}",
+        call.server_name,
+        call.sent,
+        call.received,
+        duration(call.ended.since(call.started))
+    ))
 }
 
 fn tool_call(call: &ToolCall) -> String {

@@ -103,6 +103,11 @@ impl Format for Tree {
             {
                 writeln!(out, "! {}: {}", finding.name, text::escape(&finding.message))?;
             }
+            if let Kind::OpaqueCall(call) = &observation.kind
+                && signal == Signal::Traces
+            {
+                writeln!(out, "! not readable: {}", text::opaque_call(call))?;
+            }
             let (Some(context), Some(line)) = (observation.context, text::line(observation)) else { continue };
             if signal != Signal::Traces {
                 continue;

@@ -5,7 +5,10 @@
 
 mod agent;
 mod exchange;
+mod mcp;
+pub mod metrics;
 mod model;
+mod opaque;
 mod process;
 
 use std::sync::Arc;
@@ -15,9 +18,11 @@ pub use agent::{AgentTurn, Evidence, Match, ToolCall, TurnEnd};
 pub use exchange::{
     Body, ConnectionFacts, Exchange, Headers, Loss, LossReason, Mark, Part, Protocol, Request, Response, Role,
 };
+pub use mcp::{Implementation, McpCall, McpError, McpTarget};
 pub use model::{
     Api, CallError, ModelCall, Operation, Parameters, Reply, RequestedTool, ServerAddress, Thread, ToolResult, Usage,
 };
+pub use opaque::{NameSource, OpaqueCall};
 
 use crate::ids::{SpanContext, Timestamp};
 
@@ -54,12 +59,18 @@ pub enum Kind {
     ToolCall(Box<ToolCall>),
     /// From a user's message to the agent's answer.
     AgentTurn(Box<AgentTurn>),
+    /// A request of the Model Context Protocol and its answer.
+    McpCall(Box<McpCall>),
+    /// A TLS connection to a known provider whose plaintext was not seen.
+    OpaqueCall(Box<OpaqueCall>),
     /// A process started, executed a program or ended.
     Process(Box<Process>),
     /// Declared and done disagree, or a layer is degraded.
     Finding(Box<Finding>),
     /// onlooker is alive: coverage and counts.
     Heartbeat(Box<Heartbeat>),
+    /// Metric points; made by `metrics`.
+    Metrics(Box<metrics::Metrics>),
 }
 
 /// How much a finding matters.

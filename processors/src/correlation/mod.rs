@@ -9,6 +9,7 @@ pub mod config;
 mod held;
 mod ids;
 mod linking;
+mod mcp;
 mod session;
 mod state;
 #[cfg(test)]
@@ -119,7 +120,15 @@ impl Correlation {
                 self.process_event(observation, phase, out);
             }
             // About onlooker, not about a process.
-            Kind::Heartbeat(_) => out.push(observation),
+            Kind::Heartbeat(_) | Kind::Metrics(_) => out.push(observation),
+            Kind::McpCall(ref call) => {
+                observation.context = Some(self.mcp_call(&observation.process, call));
+                out.push(observation);
+            }
+            Kind::OpaqueCall(ref call) => {
+                observation.context = Some(self.opaque_call(&observation.process, call));
+                out.push(observation);
+            }
             Kind::Exchange(_) | Kind::ToolCall(_) | Kind::AgentTurn(_) | Kind::Finding(_) => {
                 if observation.context.is_none() {
                     let known = self.processes.get(&observation.process.key).and_then(Proc::place);

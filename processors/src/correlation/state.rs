@@ -101,6 +101,8 @@ pub struct Tool {
     pub starts_agent: bool,
     /// True if a turn was hung under it.
     pub has_turn: bool,
+    /// Requests of the Model Context Protocol that were hung under it.
+    pub requests: u32,
 }
 
 /// The latest call of a turn.

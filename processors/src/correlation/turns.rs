@@ -109,6 +109,7 @@ impl Correlation {
                 stirred: false,
                 starts_agent: starts_agent(&requested.name, &requested.arguments),
                 has_turn: false,
+                requests: 0,
             };
             turn.tools.insert(ordinal, tool);
         }

@@ -15,7 +15,10 @@ use std::{
 
 use pipeline::{
     BuildContext, ComponentError, Factory, Kind, Observation, ProcessKey, Processor, Signal,
-    observation::{AgentTurn, Exchange, Finding, Heartbeat, ModelCall, ProcessInfo, ToolCall},
+    observation::{
+        AgentTurn, ConnectionFacts, Exchange, Finding, Heartbeat, McpCall, McpTarget, ModelCall, OpaqueCall, ProcessInfo,
+        ToolCall, metrics::Metrics,
+    },
     record::Value,
 };
 
@@ -90,8 +93,11 @@ impl Processor for Redaction {
             Kind::ModelCall(call) => model_call(call, masker),
             Kind::ToolCall(call) => tool_call(call, masker),
             Kind::AgentTurn(turn) => agent_turn(turn, masker),
+            Kind::McpCall(call) => mcp_call(call, masker),
+            Kind::OpaqueCall(call) => opaque_call(call, masker),
             Kind::Finding(finding) => self::finding(finding, masker),
             Kind::Heartbeat(heartbeat) => self::heartbeat(heartbeat, masker),
+            Kind::Metrics(metrics) => self::metrics(metrics, masker),
             // Numbers only.
             Kind::Process(_) => {}
         }
@@ -174,6 +180,37 @@ fn agent_turn(turn: &mut AgentTurn, masker: &mut Masker) {
     masker.optional(&mut turn.error);
 }
 
+fn mcp_call(call: &mut McpCall, masker: &mut Masker) {
+    masker.text(&mut call.method);
+    masker.text(&mut call.id);
+    match &mut call.target {
+        Some(McpTarget::Tool(name) | McpTarget::Prompt(name)) => masker.text(name),
+        Some(McpTarget::Resource(uri)) => masker.target(uri),
+        None => {}
+    }
+    masker.optional(&mut call.jsonrpc_version);
+    masker.optional(&mut call.protocol_version);
+    for side in [&mut call.client, &mut call.server] {
+        masker.optional(&mut side.name);
+        masker.optional(&mut side.version);
+    }
+    if let Some(error) = &mut call.error {
+        masker.text(&mut error.kind);
+        masker.optional(&mut error.message);
+    }
+}
+
+fn opaque_call(call: &mut OpaqueCall, masker: &mut Masker) {
+    masker.text(&mut call.server_name);
+    let mut facts = ConnectionFacts::clone(&call.facts);
+    masker.optional(&mut facts.server_name);
+    masker.optional(&mut facts.resolved_name);
+    masker.each(&mut facts.alpn);
+    if facts != *call.facts {
+        call.facts = Arc::new(facts);
+    }
+}
+
 fn finding(finding: &mut Finding, masker: &mut Masker) {
     masker.text(&mut finding.message);
     for (name, value) in &mut finding.attributes {
@@ -183,6 +220,16 @@ fn finding(finding: &mut Finding, masker: &mut Masker) {
             Value::Strings(texts) if name.ends_with("args") => masker.args(texts),
             Value::Strings(texts) => masker.each(texts),
             Value::Int(_) | Value::Double(_) | Value::Bool(_) => {}
+        }
+    }
+}
+
+fn metrics(metrics: &mut Metrics, masker: &mut Masker) {
+    for point in metrics.metrics.iter_mut().flat_map(|metric| &mut metric.points) {
+        for (_, value) in &mut point.attributes {
+            if let Value::Str(text) = value {
+                masker.text(text);
+            }
         }
     }
 }
