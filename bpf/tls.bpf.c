@@ -110,14 +110,14 @@ int read_ex_leave(struct registers *regs)
 	return leave(regs, 0, 1);
 }
 
-/* SSL_free: the address may be used again for another connection. In the payload ring, so that it stays in order. */
-SEC("uprobe/object_free")
-int object_free(struct registers *regs)
+/* The address of a TLS object may be used again for another connection, or is. In the payload ring, so that it stays in
+ * order. */
+static __always_inline int gone(__u64 object)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
-	if (!wanted(thread >> 32) || !regs->di)
+	if (!wanted(thread >> 32) || !object)
 		return 0;
-	struct connection connection = {.object = regs->di, .tgid = thread >> 32};
+	struct connection connection = {.object = object, .tgid = thread >> 32};
 	bpf_map_delete_elem(&IGNORED, &connection);
 	unpair(&connection);
 	struct close_event *event = bpf_ringbuf_reserve(&PAYLOAD, sizeof(*event), 0);
@@ -125,9 +125,23 @@ int object_free(struct registers *regs)
 		drop(DROP_PAYLOAD_RING, 1);
 		return 0;
 	}
-	event->object = regs->di;
+	event->object = object;
 	struct task_struct *task = (void *)bpf_get_current_task();
 	fill_header(&event->header, EVENT_CLOSE, sizeof(*event), thread >> 32, thread, leader_start(task));
 	bpf_ringbuf_submit(event, waking(sizeof(*event) + 8));
 	return 0;
+}
+
+/* SSL_free */
+SEC("uprobe/object_free")
+int object_free(struct registers *regs)
+{
+	return gone(regs->di);
+}
+
+/* SSL_new, where SSL_free cannot be found: what had the address before is gone. */
+SEC("uretprobe/object_new")
+int object_new(struct registers *regs)
+{
+	return gone(regs->ax);
 }

@@ -58,6 +58,8 @@ const PROGRAMS: &[Pair] = &[
     pair(Probe::GoWrite, "tls/go_write", "go_write_enter", None),
     pair(Probe::GoClose, "tls/go_close", "go_close_enter", None),
     pair(Probe::Free, "tls/free", "object_free", None),
+    // A return probe alone.
+    pair(Probe::New, "tls/new", "object_new", None),
 ];
 
 /// The loaded programs.
@@ -77,7 +79,7 @@ impl Programs {
             .iter()
             .map(|pair| {
                 let result = load(ebpf, pair.enter).and_then(|()| pair.leave.map_or(Ok(()), |leave| load(ebpf, leave)));
-                let purpose = if matches!(pair.probe, Probe::Free | Probe::GoClose) {
+                let purpose = if matches!(pair.probe, Probe::Free | Probe::New | Probe::GoClose) {
                     "the end of TLS connections"
                 } else {
                     "plaintext of TLS connections"

@@ -55,6 +55,8 @@ pub enum Probe {
     WriteSize,
     /// `void f(object)`: the object ends. (`SSL_free`, `gnutls_deinit`)
     Free,
+    /// `object f(...)`, at its return: the object begins; what had its address before is gone. (`SSL_new`)
+    New,
     /// rustls `MessageEncrypter::encrypt`: the plaintext of one record, at entry.
     RustlsEncrypt,
     /// rustls `MessageDecrypter::decrypt`: the plaintext of one record, at return.
