@@ -6,6 +6,7 @@ pub mod batch;
 pub mod correlation;
 pub mod error;
 pub mod identity;
+pub mod metrics;
 pub mod provider;
 pub mod redaction;
 pub mod signing;
@@ -18,6 +19,7 @@ pub fn factories() -> Vec<Factory<dyn Processor>> {
         correlation::factory(),
         redaction::factory(),
         signing::factory(),
+        metrics::factory(),
         batch::factory(),
     ]
 }
