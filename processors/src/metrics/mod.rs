@@ -12,11 +12,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use pipeline::{
     Factory, Observation, Processor, Signal, Timestamp,
     observation::{
-        AgentTurn, Kind, ModelCall, Operation, ProcessInfo, ToolCall,
+        AgentTurn, Kind, McpCall, McpTarget, ModelCall, Operation, ProcessInfo, Role, ToolCall,
         metrics::{Metrics, Temporality},
     },
-    record,
-    semconv as name,
+    record, semconv as name,
 };
 
 use self::{
@@ -32,12 +31,9 @@ const MOST_SERVICES: usize = 1024;
 
 /// The factory of this processor.
 pub fn factory() -> Factory<dyn Processor> {
-    Factory::new(
-        "metrics",
-        "measures calls to models, tools and turns",
-        &[Signal::Metrics],
-        |config, _| Ok(Box::new(Measure::new(config))),
-    )
+    Factory::new("metrics", "measures calls to models, tools and turns", &[Signal::Metrics], |config, _| {
+        Ok(Box::new(Measure::new(config)))
+    })
 }
 
 /// The processor.
@@ -80,8 +76,7 @@ impl Measure {
 
     fn take(&mut self, observation: &Observation) {
         let process = &observation.process;
-        let service_name =
-            process.service_name.clone().unwrap_or_else(|| process.executable_name().to_owned());
+        let service_name = process.service_name.clone().unwrap_or_else(|| process.executable_name().to_owned());
         let (today, next) = (self.has(ProfileName::V2026_08), self.has(ProfileName::Next));
         let start = *self.since.get_or_insert(observation.time);
         if !self.services.contains_key(&service_name) && self.services.len() >= MOST_SERVICES {
@@ -98,6 +93,7 @@ impl Measure {
             Kind::ModelCall(call) => model_call(call, today, next, &mut taken),
             Kind::ToolCall(call) => tool_call(call, &mut taken),
             Kind::AgentTurn(turn) => agent_turn(turn, &mut taken),
+            Kind::McpCall(call) => mcp_call(call, &mut taken),
             _ => {}
         }
     }
@@ -122,7 +118,7 @@ impl Measure {
 
 impl Processor for Measure {
     fn process(&mut self, observation: Observation, _: &mut Vec<Observation>) {
-        if matches!(observation.kind, Kind::ModelCall(_) | Kind::ToolCall(_) | Kind::AgentTurn(_)) {
+        if matches!(observation.kind, Kind::ModelCall(_) | Kind::ToolCall(_) | Kind::AgentTurn(_) | Kind::McpCall(_)) {
             self.take(&observation);
         }
     }
@@ -188,9 +184,11 @@ fn model_call(call: &ModelCall, today: bool, next: bool, taken: &mut Taken<'_>) 
     if let Some(first) = call.reply.time_to_first_chunk {
         let first = first.as_secs_f64();
         let chunks = call.reply.chunks.unwrap_or(0);
-        let rest = call.reply.last_chunk.filter(|_| chunks > 1).map(|last| {
-            (last.since(call.started).as_secs_f64() - first).max(0.0) / (chunks - 1) as f64
-        });
+        let rest = call
+            .reply
+            .last_chunk
+            .filter(|_| chunks > 1)
+            .map(|last| (last.since(call.started).as_secs_f64() - first).max(0.0) / (chunks - 1) as f64);
         for (wanted, to_first, per_chunk) in [
             (today, &i::TIME_TO_FIRST_CHUNK, &i::TIME_PER_OUTPUT_CHUNK),
             (next, &i::NEXT_TIME_TO_FIRST_CHUNK, &i::NEXT_TIME_PER_OUTPUT_CHUNK),
@@ -244,4 +242,29 @@ fn agent_turn(turn: &AgentTurn, taken: &mut Taken<'_>) {
     taken.record(&instruments::AGENT_DURATION, &with_error, turn.ended.since(turn.started).as_secs_f64());
     taken.record(&instruments::AGENT_INFERENCE_CALLS, &agent, f64::from(turn.model_calls));
     taken.record(&instruments::AGENT_TOOL_CALLS, &agent, f64::from(turn.tool_calls));
+}
+
+fn mcp_call(call: &McpCall, taken: &mut Taken<'_>) {
+    let named = |wanted: fn(&McpTarget) -> Option<&String>| {
+        call.target.as_ref().and_then(wanted).map(|name| record::Value::from(name.as_str()))
+    };
+    let error = call.error.as_ref();
+    let attributes = attributes([
+        (name::MCP_METHOD_NAME, Some(call.method.as_str().into())),
+        (name::GEN_AI_OPERATION_NAME, call.tool().map(|_| "execute_tool".into())),
+        (name::GEN_AI_TOOL_NAME, call.tool().map(Into::into)),
+        (
+            name::GEN_AI_PROMPT_NAME,
+            named(|target| if let McpTarget::Prompt(name) = target { Some(name) } else { None }),
+        ),
+        (name::MCP_PROTOCOL_VERSION, call.protocol_version.as_deref().map(Into::into)),
+        (name::NETWORK_TRANSPORT, Some(call.transport.into())),
+        (name::ERROR_TYPE, error.map(|error| error.kind.as_str().into())),
+        (name::RPC_RESPONSE_STATUS_CODE, error.and_then(|error| error.code).map(|code| code.to_string().into())),
+    ]);
+    let instrument = match call.role {
+        Role::Client => &instruments::MCP_CLIENT_DURATION,
+        Role::Server => &instruments::MCP_SERVER_DURATION,
+    };
+    taken.record(instrument, &attributes, call.ended.since(call.started).as_secs_f64());
 }

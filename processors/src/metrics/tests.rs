@@ -107,7 +107,10 @@ fn deltas_begin_anew_and_silence_tells_nothing() {
 #[test]
 fn what_is_over_the_limit_overflows() {
     let calls: Vec<Observation> = (0..50).map(|n| call(&format!("m{n}"), n, 1, None)).collect();
-    let out = run(Config { cardinality_limit: 10, interval: GoDuration(Duration::from_secs(3600)), ..Config::default() }, &calls);
+    let out = run(
+        Config { cardinality_limit: 10, interval: GoDuration(Duration::from_secs(3600)), ..Config::default() },
+        &calls,
+    );
     let metrics = metrics(&out);
     let points = &named(&metrics, "gen_ai.client.operation.duration").points;
     assert_eq!(points.len(), 10);
