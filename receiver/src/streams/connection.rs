@@ -21,6 +21,7 @@ use super::{
     Notice, Verdict,
     head::{self, Begins},
     pending::{Carrier, Pending},
+    websocket::begins_client_message,
 };
 use crate::event::{Chunk, Direction, Source};
 use lane::{Lane, State};
@@ -254,6 +255,9 @@ impl Connection {
 
     /// Looks for the first request, in both directions.
     fn detect(&mut self, direction: Direction, bytes: Bytes, border: bool, context: &mut Context<'_>) {
+        if border && begins_client_message(&bytes) {
+            return self.join_websocket(direction, bytes, context);
+        }
         let lane = self.lane(direction);
         if border && matches!(lane.state, State::Skip) {
             lane.state = State::Start { in_step: false };

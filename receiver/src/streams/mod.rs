@@ -12,6 +12,7 @@ mod fields;
 mod head;
 mod http2;
 mod pending;
+mod websocket;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +44,8 @@ pub enum Verdict {
     Http,
     /// It speaks HTTP/2: by the client's preface (RFC 9113, section 3.4), or by its frames.
     Http2,
+    /// It speaks WebSocket (RFC 6455), after an upgrade or joined in the middle.
+    WebSocket,
     /// It does not speak HTTP, or does so no longer (101, a CONNECT tunnel with something else in it). Nothing more will
     /// come of it: the kernel may stop copying it.
     NotHttp,

@@ -7,7 +7,12 @@ use pipeline::observation::{Headers, Role};
 use super::{Connection, Context, End, MOST_EARLY};
 use crate::{
     event::Direction,
-    streams::{Verdict, http2::Http2, pending::Pending},
+    streams::{
+        Verdict,
+        http2::Http2,
+        pending::Pending,
+        websocket::{self, Of, Upgrade, WebSocket},
+    },
 };
 
 /// What to do with the connection.
@@ -24,6 +29,8 @@ pub(in crate::streams) enum Next {
 pub(super) enum Switched {
     /// RFC 9113.
     Http2(Box<Http2>),
+    /// RFC 6455.
+    WebSocket(Box<WebSocket>),
 }
 
 impl Switched {
@@ -31,6 +38,7 @@ impl Switched {
     pub(super) fn feed(&mut self, direction: Direction, bytes: &[u8], border: bool, context: &mut Context<'_>) -> Next {
         match self {
             Switched::Http2(http2) => http2.feed(direction, bytes, border, context),
+            Switched::WebSocket(socket) => socket.feed(direction, bytes, border, context.time, context.out),
         }
     }
 
@@ -38,6 +46,7 @@ impl Switched {
     pub(super) fn hole(&mut self, direction: Direction, bytes: u64, context: &mut Context<'_>) -> Next {
         match self {
             Switched::Http2(http2) => http2.hole(direction, bytes, context),
+            Switched::WebSocket(socket) => socket.hole(direction, bytes, context.time, context.out),
         }
     }
 
@@ -45,6 +54,7 @@ impl Switched {
     pub(super) fn end(&mut self, end: End, context: &mut Context<'_>) {
         match self {
             Switched::Http2(http2) => http2.end(end.reason(), context),
+            Switched::WebSocket(socket) => socket.end(end.reason(), context.out),
         }
     }
 
@@ -52,6 +62,7 @@ impl Switched {
     pub(super) fn size(&self) -> u64 {
         match self {
             Switched::Http2(http2) => http2.size(),
+            Switched::WebSocket(socket) => socket.size(),
         }
     }
 
@@ -59,6 +70,7 @@ impl Switched {
     pub(super) fn bodies(&self) -> Vec<(u64, usize, bool)> {
         match self {
             Switched::Http2(http2) => http2.bodies().collect(),
+            Switched::WebSocket(socket) => socket.bodies().collect(),
         }
     }
 
@@ -66,6 +78,7 @@ impl Switched {
     pub(super) fn forget(&mut self, at: usize, response: bool) -> u64 {
         match self {
             Switched::Http2(http2) => http2.forget(at, response),
+            Switched::WebSocket(socket) => socket.forget(at, response),
         }
     }
 }
@@ -112,9 +125,26 @@ impl Connection {
 
     /// A 101 answer to this request was seen; the exchange itself is given out already. What was sent since waits in
     /// `eager`, and what came after the answer will be fed next.
-    pub(super) fn upgraded(&mut self, _upgrade: Upgraded, context: &mut Context<'_>) {
-        // Here a protocol is chosen by `upgrade` and given to `switch`; then `release` feeds it.
-        self.foreign(Verdict::NotHttp, context);
+    pub(super) fn upgraded(&mut self, upgrade: Upgraded, context: &mut Context<'_>) {
+        if !websocket::is_websocket(&upgrade.answer) {
+            return self.foreign(Verdict::NotHttp, context);
+        }
+        let Upgraded { method, target, request, answer } = upgrade;
+        let socket = WebSocket::upgraded(&self.as_socket(context), Upgrade { method, target, request, answer });
+        self.switch(Switched::WebSocket(Box::new(socket)), Verdict::WebSocket);
+    }
+
+    /// Messages of a client's to a model's API, on a WebSocket whose upgrade was not seen; `bytes` begin a call with one.
+    pub(super) fn join_websocket(&mut self, direction: Direction, bytes: Bytes, context: &mut Context<'_>) {
+        self.role = Some(if direction == Direction::Write { Role::Client } else { Role::Server });
+        let socket = WebSocket::joined(&self.as_socket(context));
+        self.switch(Switched::WebSocket(Box::new(socket)), Verdict::WebSocket);
+        self.feed(direction, bytes, true, context);
+    }
+
+    fn as_socket(&self, context: &Context<'_>) -> Of {
+        let role = self.role.unwrap_or(Role::Client);
+        Of { key: self.key, role, tls: self.tls, first_index: self.next_index, limit: context.max_body_size }
     }
 
     /// From now on the connection speaks this.

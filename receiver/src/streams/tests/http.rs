@@ -107,12 +107,43 @@ fn responses_without_a_body() {
 fn an_upgrade_ends_http() {
     let mut bench = Bench::new();
     bench
-        .call(Wrote, b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n")
-        .call(Read, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x02hi");
+        .call(Wrote, b"GET /ws HTTP/1.1\r\nUpgrade: other\r\n\r\n")
+        .call(Read, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\n\r\n\x81\x02hi");
     assert_eq!(bench.verdict(), Verdict::NotHttp);
     bench.call(Wrote, b"GET /not HTTP/1.1\r\n\r\n").call(Read, b"\x81\x02ho");
     assert_eq!(bench.take().iter().map(summary).collect::<Vec<_>>(), [whole("GET /ws", "", 101, "")]);
     assert!(bench.streams.notices().any(|notice| matches!(notice, Notice::Foreign { .. })));
+}
+
+#[test]
+fn a_websocket_is_followed() {
+    let ask = b"\x81\xa0\0\0\0\0{\"type\":\"response.create\",\"a\":1}";
+    let mut bench = Bench::new();
+    bench
+        .call(Wrote, b"GET /v1/responses HTTP/1.1\r\nUpgrade: websocket\r\n\r\n")
+        .call(
+            Read,
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\n\r\n\x81\x1a{\"type\":\"session.created\"}",
+        )
+        .call(Wrote, ask);
+    assert_eq!(bench.verdict(), Verdict::WebSocket);
+    assert!(bench.streams.buffered() > 0);
+    bench
+        .call(Read, b"\x81\x1b{\"type\":\"response.created\"}")
+        .call(Read, b"\x81\x1d{\"type\":\"response.completed\"}");
+    let call = whole(
+        "GET /v1/responses",
+        "{\"type\":\"response.create\",\"a\":1}",
+        101,
+        "data: {\"type\":\"response.created\"}\n\ndata: {\"type\":\"response.completed\"}\n\n",
+    );
+    let calls = bench.take();
+    assert_eq!(calls.iter().map(summary).collect::<Vec<_>>(), [whole("GET /v1/responses", "", 101, ""), call]);
+    assert_eq!(calls.iter().map(|call| call.index).collect::<Vec<_>>(), [0, 1]);
+    // Joined in the middle, and broken off.
+    let mut bench = Bench::new();
+    bench.call(Wrote, ask).close();
+    assert_eq!(bench.take()[0].losses, [loss(Part::Response, LossReason::Closed, 0)]);
 }
 
 #[test]
