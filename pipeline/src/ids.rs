@@ -180,6 +180,19 @@ pub struct SpanContext {
     pub parent_span_id: Option<SpanId>,
 }
 
+impl SpanContext {
+    /// The context of a `traceparent` (W3C Trace Context, section 3.2): the trace and, as `span_id`, the remote parent.
+    pub fn from_traceparent(value: &str) -> Option<Self> {
+        let mut parts = value.trim().splitn(5, '-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let hex = |text: &str| parse_hex::<1>(text).is_some();
+        if !hex(version) || version == "ff" || !hex(flags) || (version == "00" && parts.next().is_some()) {
+            return None;
+        }
+        Some(Self { trace_id: TraceId::parse(trace)?, span_id: SpanId::parse(span)?, parent_span_id: None })
+    }
+}
+
 /// The name of a component instance: `type` or `type/name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ComponentId {

@@ -11,6 +11,7 @@ mod content;
 mod fields;
 mod head;
 mod http2;
+pub mod jsonrpc;
 mod pending;
 mod websocket;
 #[cfg(test)]
