@@ -26,7 +26,7 @@ pub fn doctor() -> Result<ExitCode, Error> {
     let _ = writeln!(text, "\nTLS libraries of this system:");
     let mut any = false;
     let mut seen = std::collections::BTreeSet::new();
-    for path in targets::discovery::system_libraries() {
+    for path in targets::commands::system_libraries() {
         // Links and merged directories name one library several times; libssl3.so is NSS, which this version does not know.
         let path = path.canonicalize().unwrap_or(path);
         if path.file_name().is_some_and(|name| name == "libssl3.so") || !seen.insert(path.clone()) {

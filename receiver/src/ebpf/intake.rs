@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,10 +12,10 @@ use pipeline::{ProcessKey, telemetry::Counter};
 use super::{host::now, kernel::Shared, queue::Queue};
 use crate::{
     event::{Event, EventKind},
-    probes::Delivery,
+    probes::{Delivery, tls::Links},
     record::{Facts, Frame},
     targets::{
-        discovery::Discovery,
+        discovery::{Discovery, Job, Outcome},
         procfs::{Proc, Users},
     },
 };
@@ -23,19 +23,55 @@ use crate::{
 /// In idle times the watermark moves this often.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// Discovery, shared with the heartbeat.
+/// Discovery, shared with the heartbeat and the thread that searches.
 #[derive(Clone)]
-pub struct Targets(Arc<Mutex<Discovery<Shared>>>);
+pub struct Targets(Arc<(Mutex<Discovery<Shared>>, Condvar)>);
 
 impl Targets {
     /// Shares it.
     pub fn new(discovery: Discovery<Shared>) -> Self {
-        Self(Arc::new(Mutex::new(discovery)))
+        Self(Arc::new((Mutex::new(discovery), Condvar::new())))
     }
 
     /// Takes hold of it.
     pub fn lock(&self) -> MutexGuard<'_, Discovery<Shared>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that there may be something to search.
+    pub fn wake(&self) {
+        self.0.1.notify_all();
+    }
+
+    /// Waits for a file to search, at most this long.
+    pub fn job(&self, wait: Duration) -> Option<Job> {
+        let mut discovery = self.lock();
+        if let Some(job) = discovery.next_job() {
+            return Some(job);
+        }
+        discovery = self.0.1.wait_timeout(discovery, wait).unwrap_or_else(PoisonError::into_inner).0;
+        discovery.next_job()
+    }
+
+    /// Enters what became of a file.
+    pub fn finish(&self, job: &Job, outcome: Outcome<Links>) {
+        self.lock().finish(job, outcome);
+        self.wake();
+    }
+
+    /// Waits until everything is searched, at most this long.
+    pub fn wait(&self, most: Duration) {
+        let busy = |discovery: &mut Discovery<Shared>| !discovery.is_done();
+        drop(self.0.1.wait_timeout_while(self.lock(), most, busy));
+    }
+
+    /// Detaches from everything, in the background: the kernel waits for a grace period at each function, a tenth of a
+    /// second, and nothing that was seen depends on it. The end of the program does the same.
+    pub fn release(self, kernel: Shared) {
+        let both = (self, kernel);
+        if let Err(error) = std::thread::Builder::new().name("onlooker-detach".into()).spawn(move || drop(both)) {
+            tracing::debug!(%error, "Detached in the foreground.");
+        }
     }
 }
 
@@ -113,14 +149,22 @@ impl Intake {
             targets.delayed(micros);
             tracing::debug!(pid = event.process.tgid, micros, "Attached to a file that a process brought.");
         }
+        let more = !targets.is_done();
+        drop(targets);
+        if more {
+            self.targets.wake();
+        }
     }
 
     fn account(&self, events: &[Event]) {
         let mut targets = self.targets.lock();
         targets.retry();
+        if !targets.is_done() {
+            self.targets.wake();
+        }
         for event in events {
             match &event.kind {
-                EventKind::Data(chunk) => targets.count(event.process.tgid, chunk.bytes.len() as u64),
+                EventKind::Data(chunk) => targets.count(event.process.tgid, chunk),
                 EventKind::Exit { .. } => targets.exit(event.process.tgid),
                 _ => {}
             }

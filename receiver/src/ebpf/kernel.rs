@@ -24,8 +24,6 @@ pub struct Shared(Arc<Mutex<Loaded>>);
 
 struct Loaded {
     probes: Probes,
-    /// What is attached stays so as long as these live.
-    links: Vec<Links>,
 }
 
 impl Shared {
@@ -43,7 +41,7 @@ impl Shared {
                 sockets: config.capture.tls,
             },
         };
-        Ok(Self(Arc::new(Mutex::new(Loaded { probes: Probes::load(options)?, links: Vec::new() }))))
+        Ok(Self(Arc::new(Mutex::new(Loaded { probes: Probes::load(options)? }))))
     }
 
     fn lock(&self) -> MutexGuard<'_, Loaded> {
@@ -70,15 +68,6 @@ impl Shared {
         }
     }
 
-    /// Detaches from everything, in the background: the kernel waits for a grace period at each function, a tenth of a
-    /// second, and nothing that was seen depends on it. The end of the program does the same.
-    pub fn release(self) {
-        let spawned = std::thread::Builder::new().name("onlooker-detach".into()).spawn(move || drop(self));
-        if let Err(error) = spawned {
-            tracing::debug!(%error, "Detached in the foreground.");
-        }
-    }
-
     /// Per probe: its name, and why it does not work, if it does not.
     pub fn status(&self) -> Vec<(String, Option<String>)> {
         self.lock().probes.status().iter().map(|probe| (probe.name.clone(), probe.error.clone())).collect()
@@ -91,10 +80,9 @@ impl Shared {
 }
 
 impl Attach for Shared {
-    fn attach(&mut self, path: &Path, plan: &Plan) -> Result<(), String> {
-        let mut loaded = self.lock();
-        let links = loaded.probes.attach_tls(path, &plan.sites).map_err(|error| error.to_string())?;
-        loaded.links.push(links);
-        Ok(())
+    type Links = Links;
+
+    fn attach(&mut self, path: &Path, plan: &Plan) -> Result<Links, String> {
+        self.lock().probes.attach_tls(path, &plan.sites).map_err(|error| error.to_string())
     }
 }

@@ -1,5 +1,6 @@
 //! `ebpf`: watches processes and the plaintext of their TLS connections from the kernel.
 
+mod analyst;
 pub mod config;
 mod host;
 mod intake;
@@ -7,13 +8,19 @@ pub mod kernel;
 mod queue;
 mod session;
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pipeline::{
     BuildContext, ComponentError, Factory, Mode, Output, Receiver, Signal, component::BoxFuture, telemetry::names,
 };
 
 use self::{
+    analyst::Analyst,
     config::Config,
     intake::{Intake, Targets},
     kernel::Shared,
@@ -25,7 +32,8 @@ use crate::{
     probes::Reader,
     record::{Frame, Header, Recorder},
     targets::{
-        discovery::{self, Attach, Attached, Discovery},
+        commands,
+        discovery::{Attach, Attached, Discovery},
         plan::Plan,
         procfs::{Proc, Users},
     },
@@ -33,6 +41,12 @@ use crate::{
 
 /// Bytes that may wait between the reader and assembly.
 const QUEUE: usize = 128 << 20;
+
+/// How long `doctor` searches at most.
+const SURVEY: Duration = Duration::from_secs(60);
+
+/// How long a command waits until its files are searched; the rest is done while it runs.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The factory of `ebpf`.
 pub fn factory() -> Factory<dyn Receiver> {
@@ -57,6 +71,8 @@ pub struct Ebpf {
 struct Running {
     reader: Reader,
     kernel: Shared,
+    targets: Targets,
+    _analyst: Option<Analyst>,
     queue: Arc<Queue>,
     assembly: std::thread::JoinHandle<Result<(), Error>>,
 }
@@ -86,8 +102,17 @@ impl Receiver for Ebpf {
         if self.config.capture.tls {
             attach_at_start(&mut discovery, command);
         }
-        let attached = discovery.table().len();
         let targets = Targets::new(discovery);
+        let analyst = if self.config.capture.tls {
+            let analyst = Analyst::start(targets.clone(), kernel.clone(), proc.clone())?;
+            if command.is_some() {
+                targets.wait(PATIENCE);
+            }
+            Some(analyst)
+        } else {
+            None
+        };
+        let attached = targets.lock().table().len();
 
         let queue = Arc::new(Queue::new(QUEUE));
         // Events of processes that start from here on wait in the rings until the snapshot is taken.
@@ -110,7 +135,7 @@ impl Receiver for Ebpf {
             output,
             recorder,
             kernel.clone(),
-            targets,
+            targets.clone(),
             self.context.telemetry.clone(),
             self.context.id.clone(),
         );
@@ -120,21 +145,23 @@ impl Receiver for Ebpf {
             plain(error)
         })?;
         tracing::info!(tls_files = attached, millis = begun.elapsed().as_millis() as u64, "Probes are attached.");
-        self.running = Some(Running { reader, kernel, queue, assembly });
+        self.running = Some(Running { reader, kernel, targets, _analyst: analyst, queue, assembly });
         Ok(())
     }
 
     fn stop(&mut self) -> BoxFuture<'_, Result<(), ComponentError>> {
         let running = self.running.take();
         Box::pin(async move {
-            let Some(Running { mut reader, kernel, queue, assembly }) = running else { return Ok(()) };
+            let Some(Running { mut reader, kernel, targets, _analyst, queue, assembly }) = running else {
+                return Ok(());
+            };
             let stopped = tokio::task::spawn_blocking(move || {
                 // First what the rings still hold, then what the queue holds.
                 reader.stop();
                 drop(reader);
                 queue.close();
                 let outcome = assembly.join();
-                kernel.release();
+                targets.release(kernel);
                 outcome
             });
             match stopped.await {
@@ -151,13 +178,13 @@ fn plain(error: Error) -> ComponentError {
 
 /// Attaches to what is there before anything is watched.
 fn attach_at_start<A: Attach>(discovery: &mut Discovery<A>, command: Option<&[String]>) {
-    for library in discovery::system_libraries() {
+    for library in commands::system_libraries() {
         discovery.path(&library);
     }
     match command {
         Some(command) => {
             let variable = |name| std::env::var(name).unwrap_or_default();
-            for file in discovery::files_of_command(command, &variable("PATH"), &variable("LD_LIBRARY_PATH")) {
+            for file in commands::files_of_command(command, &variable("PATH"), &variable("LD_LIBRARY_PATH")) {
                 discovery.path(&file);
             }
         }
@@ -165,17 +192,24 @@ fn attach_at_start<A: Attach>(discovery: &mut Discovery<A>, command: Option<&[St
     }
 }
 
-/// The files with TLS functions that a service would attach to now; nothing is attached. For `doctor`.
-pub fn survey() -> Vec<Attached> {
-    struct Nothing;
-    impl Attach for Nothing {
-        fn attach(&mut self, _: &Path, _: &Plan) -> Result<(), String> {
-            Ok(())
-        }
+/// Attaches to nothing.
+struct Nothing;
+
+impl Attach for Nothing {
+    type Links = ();
+
+    fn attach(&mut self, _: &Path, _: &Plan) -> Result<(), String> {
+        Ok(())
     }
+}
+
+/// The files with TLS functions that a service would attach to now, each with the processes that use it; nothing is
+/// attached. For `doctor`.
+pub fn survey() -> Vec<(Attached, Vec<u32>)> {
     let mut discovery = Discovery::new(Proc::new("/proc"), Nothing);
     attach_at_start(&mut discovery, None);
-    discovery.table().to_vec()
+    analyst::perform_all(&mut discovery, &mut Nothing, Instant::now() + SURVEY);
+    discovery.table().iter().map(|entry| (entry.clone(), discovery.users_of(entry.file))).collect()
 }
 
 /// The processes that run already: all of them, or one.

@@ -17,6 +17,9 @@ use super::{
     rustls,
 };
 
+/// How plans are found that need no proof.
+pub const BY_NAME: &str = "names of functions";
+
 /// The version of the searches: what an older one answered is asked again.
 pub const VERSION: u32 = 1;
 
@@ -50,20 +53,36 @@ fn named<'data, R: ReadRef<'data>>(data: R, table: Table) -> Result<Found, ElfEr
     Ok(Found { plans: openssl.plan().into_iter().chain(gnutls.plan()).collect(), doubts: Vec::new() })
 }
 
+/// Looks for names of all functions, exported or not, of any stack.
+pub fn names<'data, R: ReadRef<'data>>(data: R) -> Result<Found, ElfError> {
+    let found = named(data, Table::Exported)?;
+    if found.plans.is_empty() { named(data, Table::All) } else { Ok(found) }
+}
+
 /// Looks for everything that is in a file. Takes up to a second or two for the largest.
-pub fn file(file: &File) -> Result<Found, ElfError> {
-    let data = ReadCache::new(file);
-    let found = exported(&data)?;
-    if !found.plans.is_empty() {
-        return Ok(found);
+pub fn file(file: &File) -> Found {
+    // Damaged tables of names do not hide the code.
+    let (exported, found) = {
+        let data = ReadCache::new(file);
+        let exported = exported(&data).unwrap_or_default();
+        let all =
+            if exported.plans.is_empty() { named(&data, Table::All).unwrap_or_default() } else { Found::default() };
+        (exported, all)
+    };
+    if !exported.plans.is_empty() {
+        return exported;
     }
-    let found = named(&data, Table::All)?;
-    drop(data);
-    if !tells(file).unwrap_or(false) {
-        return Ok(found);
+    if file.metadata().map_or(true, |stat| stat.len() < SMALLEST) || !tells(file).unwrap_or(false) {
+        return found;
     }
-    let image = Image::read(file)?;
-    Ok(structural(&image, file, found))
+    match Image::read(file) {
+        Ok(image) => structural(&image, file, found),
+        Err(ElfError::Foreign) => found,
+        Err(error) => {
+            let doubts = vec![format!("a TLS stack is in it, but it is a {error}")];
+            Found { plans: found.plans, doubts }
+        }
+    }
 }
 
 /// Adds what is found without names to what was found with them.

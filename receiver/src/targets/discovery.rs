@@ -3,10 +3,13 @@
 //! A file is looked at when a process executes or maps it; the answer, also "no", is kept per (device, inode). It is
 //! opened through `/proc/<pid>/map_files`, which leads to the mapped file itself in every mount namespace, also when
 //! its name was removed or replaced.
+//!
+//! What a file exports is read and attached to at once, as its process may send at once. Anything more is a [`Job`],
+//! for a thread of its own: the smallest file first, so that a large one delays nobody.
 
 use std::{
     collections::HashMap,
-    fs::File,
+    fs::{File, Metadata},
     os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -14,38 +17,61 @@ use std::{
 
 use object::ReadCache;
 
-use super::{openssl, plan::Plan, procfs::Proc};
+use super::{
+    analysis,
+    openssl::ElfError,
+    plan::{Found, Plan, Stack},
+    procfs::Proc,
+    proof,
+};
+use crate::event::Chunk;
 
-/// How long "no TLS here" is believed: the inode's number may be another file's after that. An attached file's inode is
-/// held by the kernel.
+/// How long "no TLS here" is believed without a look at the file's dates: the inode's number may be another file's
+/// after that. An attached file's inode is held by the kernel.
 const NEGATIVE: Duration = Duration::from_secs(30);
 
 /// How long a mapping that was told is looked for, and how many at once.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PENDING: usize = 1024;
 
-/// Words of a command that are looked at.
-const WORDS: usize = 64;
+/// Files that wait to be searched at most.
+const JOBS: usize = 4096;
 
 /// Negatives that are remembered.
 const MOST: usize = 65_536;
 
+/// Files that one process is known to use at most.
+const FILES: usize = 64;
+
+/// How long a file stays attached that no process has mapped.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Device and inode.
+pub type FileId = (u64, u64);
+
 /// Attaches to functions of a file.
 pub trait Attach {
+    /// What stays attached as long as it lives.
+    type Links;
+
     /// Attaches at these file offsets. The error says why not.
-    fn attach(&mut self, path: &Path, plan: &Plan) -> Result<(), String>;
+    fn attach(&mut self, path: &Path, plan: &Plan) -> Result<Self::Links, String>;
 }
 
 /// A file with TLS functions, for `doctor` and the heartbeat.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attached {
     /// Its path as it was found.
     pub path: String,
     /// Device and inode.
-    pub file: (u64, u64),
+    pub file: FileId,
+    /// The TLS stacks in it, and how each was found.
+    pub stacks: Vec<(Stack, String)>,
     /// Names of the functions.
     pub functions: Vec<String>,
-    /// Why it could not be attached to, if it could not.
+    /// What is in it and could not be told apart.
+    pub doubts: Vec<String>,
+    /// Why it is not attached to, if it is not.
     pub error: Option<String>,
     /// Bytes of plaintext seen in processes that have it; 0: attached but silent.
     pub bytes: u64,
@@ -54,30 +80,112 @@ pub struct Attached {
     pub delay: Option<u64>,
 }
 
+/// A file that is to be searched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// A path through which it can be opened.
+    pub path: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// Device and inode.
+    pub file: FileId,
+    /// Bytes.
+    pub size: u64,
+    print: Print,
+    since: Instant,
+    /// True if a process brought it.
+    mapped: bool,
+}
+
+impl Job {
+    /// Opens the file; none if it is another one by now.
+    pub fn open(&self) -> Option<File> {
+        // An inode's number may be another file's by now. Removing a name changes the second date, but not the file.
+        let is_it = |stat: &Metadata| {
+            let print = Print::of(stat);
+            (stat.dev(), stat.ino()) == self.file && (print.0, print.1) == (self.print.0, self.print.1)
+        };
+        [self.path.as_path(), Path::new(&self.name)].into_iter().find_map(|path| {
+            let file = File::open(path).ok()?;
+            file.metadata().is_ok_and(|stat| is_it(&stat)).then_some(file)
+        })
+    }
+}
+
+/// What became of a job.
+pub enum Outcome<L> {
+    /// The file is gone, or is another one by now.
+    Gone,
+    /// It was searched, and attached to if something was found: the links, or why not.
+    Searched(Found, Result<Vec<L>, String>),
+}
+
+/// What a file looks like from outside: size and both dates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Print(u64, (i64, i64), (i64, i64));
+
+impl Print {
+    fn of(stat: &Metadata) -> Self {
+        Self(stat.size(), (stat.mtime(), stat.mtime_nsec()), (stat.ctime(), stat.ctime_nsec()))
+    }
+}
+
 /// What is known of a file.
 enum Known {
     /// Index into the table.
     Attached(usize),
+    /// It waits to be searched.
+    Pending,
     /// No TLS functions, since then.
-    Nothing(Instant),
+    Nothing(Print, Instant),
+}
+
+/// What is remembered of an attached file.
+struct Held<L> {
+    /// Attached as long as these live.
+    links: Vec<L>,
+    /// True if it stays attached: found at start, before anybody used it.
+    pinned: bool,
+    /// Nobody uses it, since then.
+    idle: Option<Instant>,
+    /// What it passes looked like HTTP at least once, or there is no need of a proof.
+    proved: bool,
+    /// Calls that did not.
+    calls: u64,
 }
 
 /// Looks at files and remembers the answers.
-pub struct Discovery<A> {
+pub struct Discovery<A: Attach> {
     proc: Proc,
     attacher: A,
-    known: HashMap<(u64, u64), Known>,
+    known: HashMap<FileId, Known>,
+    /// Files as the kernel names them, where that is not how `stat` does.
+    aliases: HashMap<FileId, FileId>,
     table: Vec<Attached>,
-    /// The TLS file that a process mapped last.
-    users: HashMap<u32, usize>,
+    held: Vec<Held<A::Links>>,
+    /// The TLS files of each process, the latest last.
+    users: HashMap<u32, Vec<FileId>>,
     /// Mappings that were told and not found yet: process, device, inode, since when.
     pending: Vec<(u32, u64, u64, Instant)>,
+    jobs: Vec<Job>,
+    working: usize,
 }
 
 impl<A: Attach> Discovery<A> {
     /// Nothing is known yet.
     pub fn new(proc: Proc, attacher: A) -> Self {
-        Self { proc, attacher, known: HashMap::new(), table: Vec::new(), users: HashMap::new(), pending: Vec::new() }
+        Self {
+            proc,
+            attacher,
+            known: HashMap::new(),
+            aliases: HashMap::new(),
+            table: Vec::new(),
+            held: Vec::new(),
+            users: HashMap::new(),
+            pending: Vec::new(),
+            jobs: Vec::new(),
+            working: 0,
+        }
     }
 
     /// A process executed a program. True if something new was attached.
@@ -86,19 +194,22 @@ impl<A: Attach> Discovery<A> {
         let before = self.table.len();
         self.users.remove(&tgid);
         let name = self.proc.executable(tgid).unwrap_or_else(|| path.display().to_string());
-        if let Some(at) = self.look(&path, &name, None) {
-            self.users.insert(tgid, at);
+        if let Some(file) = self.look(&path, &name, None, true) {
+            self.uses(tgid, file);
         }
         self.table.len() > before
     }
 
     /// A process mapped a file. True if something new was attached.
     pub fn map(&mut self, tgid: u32, dev: u64, inode: u64) -> bool {
-        if let Some(answer) = self.recall((dev, inode)) {
-            if let Some(at) = answer {
-                self.users.insert(tgid, at);
+        let file = self.real((dev, inode));
+        match self.known.get(&file) {
+            Some(Known::Attached(_) | Known::Pending) => {
+                self.uses(tgid, file);
+                return false;
             }
-            return false;
+            Some(Known::Nothing(_, since)) if since.elapsed() < NEGATIVE => return false,
+            _ => {}
         }
         let before = self.table.len();
         if !self.find(tgid, dev, inode) && self.pending.len() < PENDING {
@@ -121,8 +232,8 @@ impl<A: Attach> Discovery<A> {
     /// Finds a file by a process that is mapping it, and looks at it. False if it cannot be found (yet).
     fn find(&mut self, tgid: u32, dev: u64, inode: u64) -> bool {
         let Some((path, name)) = self.locate(tgid, dev, inode) else { return false };
-        if let Some(at) = self.look(&path, &name, Some((dev, inode))) {
-            self.users.insert(tgid, at);
+        if let Some(file) = self.look(&path, &name, Some((dev, inode)), true) {
+            self.uses(tgid, file);
         }
         true
     }
@@ -158,9 +269,15 @@ impl<A: Attach> Discovery<A> {
         }
     }
 
-    /// Looks at a file by its path, before anything maps it.
+    /// Looks at a file by its path, before anything maps it. It stays attached.
     pub fn path(&mut self, path: &Path) {
-        self.look(path, &path.display().to_string(), None);
+        let name = path.display().to_string();
+        if let Some(file) = self.look(path, &name, None, false)
+            && let Some(Known::Attached(at)) = self.known.get(&file)
+            && let Some(held) = self.held.get_mut(*at)
+        {
+            held.pinned = true;
+        }
     }
 
     /// A process ended.
@@ -168,10 +285,27 @@ impl<A: Attach> Discovery<A> {
         self.users.remove(&tgid);
     }
 
-    /// Plaintext was seen in a process.
-    pub fn count(&mut self, tgid: u32, bytes: u64) {
-        if let Some(entry) = self.users.get(&tgid).and_then(|at| self.table.get_mut(*at)) {
-            entry.bytes = entry.bytes.saturating_add(bytes);
+    /// Plaintext was seen in a process. It is counted for the file that the process mapped last.
+    pub fn count(&mut self, tgid: u32, chunk: &Chunk) {
+        let Some(files) = self.users.get(&tgid) else { return };
+        let attached = files.iter().filter_map(|file| match self.known.get(file) {
+            Some(Known::Attached(at)) => Some(*at),
+            _ => None,
+        });
+        let attached: Vec<usize> = attached.take(2).collect();
+        let last = files.iter().rev().find_map(|file| match self.known.get(file) {
+            Some(Known::Attached(at)) => Some(*at),
+            _ => None,
+        });
+        if let Some(entry) = last.and_then(|at| self.table.get_mut(at)) {
+            entry.bytes = entry.bytes.saturating_add(chunk.bytes.len() as u64);
+        }
+        // Only where it is clear which file it passed through.
+        if let (&[at], 0) = (attached.as_slice(), chunk.offset)
+            && let Some(held) = self.held.get_mut(at).filter(|held| !held.proved)
+        {
+            held.proved = proof::looks_right(&chunk.bytes, chunk.total);
+            held.calls += 1;
         }
     }
 
@@ -187,245 +321,224 @@ impl<A: Attach> Discovery<A> {
         &self.table
     }
 
-    /// What is known of a file: `None` nothing, `Some(None)` it has no TLS functions.
-    fn recall(&self, file: (u64, u64)) -> Option<Option<usize>> {
-        match self.known.get(&file)? {
-            Known::Attached(at) => Some(Some(*at)),
-            Known::Nothing(since) => (since.elapsed() < NEGATIVE).then_some(None),
+    /// The file as `stat` names it.
+    fn real(&self, file: FileId) -> FileId {
+        self.aliases.get(&file).copied().unwrap_or(file)
+    }
+
+    fn uses(&mut self, tgid: u32, file: FileId) {
+        let files = self.users.entry(tgid).or_default();
+        if !files.contains(&file) && files.len() < FILES {
+            files.push(file);
         }
     }
 
-    /// Opens a file, looks into it and attaches. `alias`: device and inode as the kernel told them.
-    fn look(&mut self, path: &Path, name: &str, alias: Option<(u64, u64)>) -> Option<usize> {
+    /// Opens a file and looks at what it exports; attaches, or makes it a job. `alias`: device and inode as the kernel
+    /// told them. Gives the file, if it is attached to or may be.
+    fn look(&mut self, path: &Path, name: &str, alias: Option<FileId>, mapped: bool) -> Option<FileId> {
         let file = File::open(path).ok()?;
-        let stat = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        let key = (stat.dev(), stat.ino());
-        let answer = self.recall(key).unwrap_or_else(|| self.inspect(&file, name, key));
-        if self.known.len() > MOST {
-            self.known.retain(|_, known| matches!(known, Known::Attached(_)));
+        let stat = file.metadata().ok().filter(Metadata::is_file)?;
+        let id = (stat.dev(), stat.ino());
+        if let Some(alias) = alias.filter(|alias| *alias != id) {
+            if self.aliases.len() >= MOST {
+                self.aliases.clear();
+            }
+            self.aliases.insert(alias, id);
         }
-        for key in [Some(key), alias].into_iter().flatten() {
-            self.known.insert(key, answer.map_or_else(|| Known::Nothing(Instant::now()), Known::Attached));
-        }
-        answer
-    }
-
-    fn inspect(&mut self, file: &File, name: &str, key: (u64, u64)) -> Option<usize> {
-        let plan = match openssl::find(&ReadCache::new(file)).map(|functions| functions.plan()) {
-            Ok(Some(plan)) => plan,
-            Ok(None) | Err(openssl::ElfError::Foreign) => return None,
-            Err(error) => {
-                tracing::debug!(file = name, %error, "Cannot look for TLS functions.");
+        match self.known.get_mut(&id) {
+            Some(Known::Attached(_) | Known::Pending) => return Some(id),
+            Some(Known::Nothing(print, since)) if *print == Print::of(&stat) => {
+                *since = Instant::now();
                 return None;
             }
+            _ => {}
+        }
+        if self.known.len() > MOST {
+            self.known.retain(|_, known| !matches!(known, Known::Nothing(..)));
+        }
+        let nothing = || Known::Nothing(Print::of(&stat), Instant::now());
+        let small = stat.len() < analysis::SMALLEST;
+        let data = ReadCache::new(&file);
+        match if small { analysis::names(&data) } else { analysis::exported(&data) } {
+            Ok(found) if !found.plans.is_empty() => {
+                let links = attach(&mut self.attacher, &file, &found.plans);
+                self.attached(id, name, found, links, None);
+            }
+            answer if small || answer == Err(ElfError::Foreign) => {
+                self.known.insert(id, nothing());
+                return None;
+            }
+            // A damaged table of names does not hide the code.
+            Ok(_) | Err(_) => {
+                if self.jobs.len() >= JOBS {
+                    return None;
+                }
+                let (path, name) = (path.to_owned(), name.to_owned());
+                let (size, print) = (stat.len(), Print::of(&stat));
+                self.jobs.push(Job { path, name, file: id, size, print, since: Instant::now(), mapped });
+                self.known.insert(id, Known::Pending);
+            }
+        }
+        Some(id)
+    }
+
+    /// Enters a file into the table.
+    fn attached(
+        &mut self,
+        id: FileId,
+        name: &str,
+        found: Found,
+        links: Result<Vec<A::Links>, String>,
+        delay: Option<u64>,
+    ) {
+        let (links, error) = match links {
+            Ok(links) => (links, None),
+            Err(error) => (Vec::new(), Some(error)),
         };
-        // The kernel resolves the path itself; this one leads to the open file whatever its name is by now.
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        let error = self.attacher.attach(&path, &plan).err();
+        let error = error.or_else(|| found.plans.is_empty().then(|| found.doubts.join("; ")));
+        let stacks: Vec<_> = found.plans.iter().map(|plan| (plan.stack, plan.method.clone())).collect();
+        let functions: Vec<String> =
+            found.plans.into_iter().flat_map(|plan| plan.sites).map(|site| site.name).collect();
         match &error {
-            None => tracing::debug!(file = name, functions = ?plan.names(), "Attached to a TLS library."),
-            Some(error) => tracing::warn!(file = name, %error, "Cannot attach to a TLS library."),
+            None => tracing::debug!(file = name, ?functions, "Attached to a TLS stack."),
+            Some(error) => tracing::warn!(file = name, %error, "Cannot see what this file sends over TLS."),
         }
+        let proved = stacks.iter().all(|(_, method)| method == analysis::BY_NAME);
         let path = name.to_owned();
-        self.table.push(Attached {
-            path,
-            file: key,
-            functions: plan.sites.into_iter().map(|site| site.name).collect(),
-            error,
-            bytes: 0,
-            delay: None,
-        });
-        Some(self.table.len() - 1)
+        self.table.push(Attached { path, file: id, stacks, functions, doubts: found.doubts, error, bytes: 0, delay });
+        self.held.push(Held { links, pinned: false, idle: None, proved, calls: 0 });
+        self.known.insert(id, Known::Attached(self.table.len() - 1));
     }
-}
 
-/// libssl in the folders of the dynamic loader (ld.so(8), `/etc/ld.so.conf`): real paths, each once.
-pub fn system_libraries() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> =
-        ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from).to_vec();
-    for part in ["x86_64-linux-gnu", "aarch64-linux-gnu"] {
-        folders.push(Path::new("/usr/lib").join(part));
-        folders.push(Path::new("/lib").join(part));
+    /// The next file to search: the smallest.
+    pub fn next_job(&mut self) -> Option<Job> {
+        let (at, _) = self.jobs.iter().enumerate().min_by_key(|(_, job)| (job.size, job.file))?;
+        self.working += 1;
+        Some(self.jobs.swap_remove(at))
     }
-    let mut configurations = vec![PathBuf::from("/etc/ld.so.conf")];
-    configurations.extend(entries(Path::new("/etc/ld.so.conf.d"), |name| name.ends_with(".conf")));
-    for configuration in configurations {
-        let text = std::fs::read_to_string(configuration).unwrap_or_default();
-        folders.extend(text.lines().map(str::trim).filter(|line| line.starts_with('/')).map(PathBuf::from));
+
+    /// True if no file waits or is being searched.
+    pub fn is_done(&self) -> bool {
+        self.jobs.is_empty() && self.working == 0
     }
-    let found = folders.iter().flat_map(|folder| libraries(folder)).filter_map(|path| path.canonicalize().ok());
-    let mut found: Vec<PathBuf> = found.collect();
-    found.sort();
-    found.dedup();
-    found
-}
 
-/// libssl in one folder, also under a name that a wheel gave it. (`libssl3.so` is NSS.)
-fn libraries(folder: &Path) -> Vec<PathBuf> {
-    entries(folder, |name| (name.starts_with("libssl.so") || name.starts_with("libssl-")) && name.contains(".so"))
-}
-
-/// Entries of a folder whose name fits, sorted.
-fn entries(folder: &Path, fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let Ok(found) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = found
-        .flatten()
-        .filter(|entry| entry.file_name().to_str().is_some_and(&fits))
-        .map(|entry| entry.path())
-        .collect();
-    paths.sort();
-    paths
-}
-
-/// Files that a command is likely to map: of every word of it that is a program (`timeout 5 python3 x.py`,
-/// `sh -c "node x.js"`), and libssl on the loader's own search path (`LD_LIBRARY_PATH`).
-pub fn files_of_command(command: &[String], search: &str, loader: &str) -> Vec<PathBuf> {
-    let words = command.iter().flat_map(|argument| argument.split_ascii_whitespace()).take(WORDS);
-    let mut files: Vec<PathBuf> = words.flat_map(|word| files_of_program(word, search)).collect();
-    let folders = loader.split([':', ';']).filter(|folder| !folder.is_empty());
-    files.extend(folders.flat_map(|folder| libraries(Path::new(folder))));
-    files.sort();
-    files.dedup();
-    files
-}
-
-/// Files that a program is likely to map: itself, what interprets it, and their own copies of libssl.
-fn files_of_program(program: &str, search: &str) -> Vec<PathBuf> {
-    let mut programs = resolve(program, search);
-    // A script's interpreter, and what `env` starts. One level: an interpreter is no script.
-    for path in programs.clone() {
-        for word in shebang(&path) {
-            programs.extend(resolve(&word, search));
+    /// A job is done. True if something new was attached.
+    pub fn finish(&mut self, job: &Job, outcome: Outcome<A::Links>) -> bool {
+        self.working = self.working.saturating_sub(1);
+        match outcome {
+            Outcome::Gone => {
+                self.known.remove(&job.file);
+                false
+            }
+            Outcome::Searched(found, _) if found == Found::default() => {
+                self.known.insert(job.file, Known::Nothing(job.print, Instant::now()));
+                for files in self.users.values_mut() {
+                    files.retain(|file| *file != job.file);
+                }
+                self.users.retain(|_, files| !files.is_empty());
+                false
+            }
+            Outcome::Searched(found, links) => {
+                let delay = job.mapped.then(|| u64::try_from(job.since.elapsed().as_micros()).unwrap_or(u64::MAX));
+                self.attached(job.file, &job.name, found, links, delay);
+                if !job.mapped
+                    && let Some(held) = self.held.last_mut()
+                {
+                    held.pinned = true;
+                }
+                true
+            }
         }
     }
-    let mut files = Vec::new();
-    for program in &programs {
-        let real = program.canonicalize().unwrap_or_else(|_| program.clone());
-        // A virtual environment has its own packages beside the real interpreter's.
-        for path in [program, &real] {
-            let Some(root) = path.parent().and_then(Path::parent) else { continue };
-            // The system's own folders are large, and looked at by name already.
-            if root == Path::new("/") || root == Path::new("/usr") {
+
+    /// Attached files that no process is known to use any more for a while. A child of a fork has the files of its
+    /// parent and tells nobody: ask [`mapped_by`] before they are released.
+    pub fn idle(&mut self, now: Instant) -> Vec<FileId> {
+        let used: std::collections::HashSet<FileId> = self.users.values().flatten().copied().collect();
+        let mut idle = Vec::new();
+        for (entry, held) in self.table.iter().zip(&mut self.held) {
+            if held.pinned || held.links.is_empty() || used.contains(&entry.file) {
+                held.idle = None;
                 continue;
             }
-            files.extend(libraries(&root.join("lib")));
-            for python in entries(&root.join("lib"), |name| name.starts_with("python")) {
-                for packages in ["site-packages", "dist-packages"] {
-                    for bundle in entries(&python.join(packages), |name| name.ends_with(".libs")) {
-                        files.extend(libraries(&bundle));
-                    }
-                }
+            let since = *held.idle.get_or_insert(now);
+            if now.saturating_duration_since(since) >= IDLE {
+                idle.push(entry.file);
             }
         }
-        files.push(real);
+        idle
     }
-    files
+
+    /// A process uses a file after all.
+    pub fn used(&mut self, tgid: u32, file: FileId) {
+        self.uses(tgid, file);
+    }
+
+    /// Forgets an attached file. The links are to be dropped elsewhere: detaching takes a tenth of a second a function.
+    pub fn release(&mut self, file: FileId) -> Vec<A::Links> {
+        let Some(Known::Attached(at)) = self.known.get(&file) else { return Vec::new() };
+        let at = *at;
+        self.known.remove(&file);
+        let links = self.held.get_mut(at).map(|held| std::mem::take(&mut held.links)).unwrap_or_default();
+        // The place in the table stays, so that others keep theirs; what is there is not shown any more.
+        if at + 1 == self.table.len() {
+            self.table.pop();
+            self.held.pop();
+        } else if at < self.table.len() {
+            self.table.swap_remove(at);
+            self.held.swap_remove(at);
+            let moved = self.table.get(at).map(|entry| entry.file);
+            if let Some(moved) = moved {
+                self.known.insert(moved, Known::Attached(at));
+            }
+        }
+        links
+    }
+
+    /// Takes the links of files found by their structure that have shown, over many calls, that they are something
+    /// else.
+    pub fn refuted(&mut self) -> Vec<A::Links> {
+        let mut links = Vec::new();
+        for (entry, held) in self.table.iter_mut().zip(&mut self.held) {
+            if held.proved || held.links.is_empty() || held.calls < proof::CALLS {
+                continue;
+            }
+            let calls = held.calls;
+            let error = format!("detached: in {calls} calls nothing looked like HTTP or WebSocket");
+            tracing::warn!(file = entry.path, %error, "What was taken for a TLS stack is none.");
+            entry.error = Some(error);
+            links.append(&mut held.links);
+        }
+        links
+    }
+
+    /// Processes that are known to use a file.
+    pub fn users_of(&self, file: FileId) -> Vec<u32> {
+        let mut users: Vec<u32> =
+            self.users.iter().filter(|(_, files)| files.contains(&file)).map(|(tgid, _)| *tgid).collect();
+        users.sort_unstable();
+        users
+    }
 }
 
-/// Where a program is: by its path or on the search path; behind a version manager's shim all that it may start.
-fn resolve(program: &str, search: &str) -> Vec<PathBuf> {
-    let Some(path) = (if program.contains('/') {
-        Some(PathBuf::from(program)).filter(|path| path.is_file())
-    } else {
-        search.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
-    }) else {
-        return Vec::new();
-    };
-    let mut found = vec![path.clone()];
-    if let (Some(name), Some(shims)) = (path.file_name(), path.parent())
-        && shims.ends_with("shims")
-        && let Some(root) = shims.parent()
-    {
-        // pyenv: versions/<version>/bin; asdf: installs/<tool>/<version>/bin
-        for version in entries(&root.join("versions"), |_| true) {
-            found.push(version.join("bin").join(name));
-        }
-        for tool in entries(&root.join("installs"), |_| true) {
-            found.extend(entries(&tool, |_| true).iter().map(|version| version.join("bin").join(name)));
-        }
-        found.retain(|path| path.is_file());
+/// Attaches to everything that was found in a file, or to nothing.
+pub fn attach<A: Attach>(attacher: &mut A, file: &File, plans: &[Plan]) -> Result<Vec<A::Links>, String> {
+    // The kernel resolves the path itself; this one leads to the open file whatever its name is by now.
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    plans.iter().map(|plan| attacher.attach(&path, plan)).collect()
+}
+
+/// Processes that have one of these files mapped.
+pub fn mapped_by(proc: &Proc, files: &[FileId]) -> Vec<(u32, FileId)> {
+    let mut found = Vec::new();
+    for tgid in proc.processes() {
+        let mappings = proc.mappings(tgid);
+        // By inode alone: some file systems show another device.
+        let of = |file: &&FileId| mappings.iter().any(|mapping| mapping.inode == file.1);
+        found.extend(files.iter().filter(of).map(|file| (tgid, *file)));
     }
     found
-}
-
-/// The words of a `#!` line.
-fn shebang(path: &Path) -> Vec<String> {
-    use std::io::Read;
-    let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(256).read_to_end(&mut start));
-    if read.is_err() || !start.starts_with(b"#!") {
-        return Vec::new();
-    }
-    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line.get(2..).unwrap_or_default()).into_owned();
-    line.split_ascii_whitespace().filter(|word| !word.starts_with('-')).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, os::unix::fs::symlink};
-
-    use super::*;
-    use crate::targets::testing;
-
-    #[derive(Default)]
-    struct Fake(Vec<Plan>);
-
-    impl Attach for Fake {
-        fn attach(&mut self, path: &Path, plan: &Plan) -> Result<(), String> {
-            assert!(File::open(path).is_ok());
-            self.0.push(plan.clone());
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn each_file_is_attached_once_however_it_is_met() {
-        let root = tempfile::tempdir().unwrap();
-        let library = root.path().join("libssl.so.3");
-        fs::write(&library, testing::elf(&[("SSL_write", 0x40_1010)])).unwrap();
-        let other = root.path().join("libc.so");
-        fs::write(&other, testing::elf(&[("malloc", 0x40_1010)])).unwrap();
-        let proc = root.path().join("proc");
-        testing::process(&proc, 5, 1, 1, library.to_str().unwrap(), &["x"], &[]);
-        let (stat, plain) = (fs::metadata(&library).unwrap(), fs::metadata(&other).unwrap());
-        let line = |range: &str, file: &fs::Metadata, path: &Path| {
-            let (major, minor) = (libc::major(file.dev()), libc::minor(file.dev()));
-            format!("{range} r-xp 0 {major:x}:{minor:x} {} {}\n", file.ino(), path.display())
-        };
-        fs::write(proc.join("5/maps"), line("1-2", &stat, &library) + &line("3-4", &plain, &other)).unwrap();
-        fs::create_dir(proc.join("5/map_files")).unwrap();
-        symlink(&library, proc.join("5/map_files/1-2")).unwrap();
-        symlink(&other, proc.join("5/map_files/3-4")).unwrap();
-
-        let mut discovery = Discovery::new(Proc::new(&proc), Fake::default());
-        assert!(discovery.map(5, stat.dev(), stat.ino()));
-        assert!(!discovery.map(5, stat.dev(), stat.ino()));
-        assert!(!discovery.map(5, plain.dev(), plain.ino()));
-        assert!(!discovery.exec(5));
-        discovery.path(&library);
-        discovery.scan(0);
-        assert_eq!(discovery.attacher.0.len(), 1);
-        discovery.count(5, 10);
-        assert_eq!(discovery.table().len(), 1);
-        assert_eq!(discovery.table()[0].bytes, 10);
-        assert_eq!(discovery.table()[0].functions, ["SSL_write"]);
-    }
-
-    #[test]
-    fn a_command_leads_to_its_interpreter_and_its_libraries() {
-        let root = tempfile::tempdir().unwrap();
-        let (bin, packages) = (root.path().join("bin"), root.path().join("lib/python3.11/site-packages/x.libs"));
-        fs::create_dir_all(&bin).unwrap();
-        fs::create_dir_all(&packages).unwrap();
-        fs::write(bin.join("python3"), "").unwrap();
-        fs::write(bin.join("tool"), "#!/usr/bin/env python3\n").unwrap();
-        fs::write(packages.join("libssl-8b66dd34.so.3"), "").unwrap();
-        let command = |text: &str| text.split('|').map(str::to_owned).collect::<Vec<_>>();
-        let files = files_of_command(&command("sh|-c|exec tool -x"), bin.to_str().unwrap(), "");
-        assert!(files.iter().any(|file| file.ends_with("bin/python3")), "{files:?}");
-        assert!(files.iter().any(|file| file.ends_with("libssl-8b66dd34.so.3")), "{files:?}");
-        assert!(files_of_command(&command("no-such-program"), "", "").is_empty());
-        assert_eq!(files_of_command(&[], "", packages.to_str().unwrap()).len(), 1);
-    }
-}
+mod tests;

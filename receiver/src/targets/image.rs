@@ -209,6 +209,20 @@ impl Image {
     }
 }
 
+/// The build id of a file, without reading more of it than the headers.
+pub fn build_id_of(source: &impl Source) -> Option<Vec<u8>> {
+    let header = source.read(0, 64);
+    if !header.starts_with(b"\x7fELF\x02\x01") || u16_at(&header, 54)? != 56 {
+        return None;
+    }
+    let table = source.read(u64_at(&header, 32)?, u64::from(u16_at(&header, 56)?.min(4096)) * 56);
+    table.chunks_exact(56).find_map(|entry| {
+        let size = u64_at(entry, 32).filter(|size| *size < 1 << 16)?;
+        let offset = u64_at(entry, 8).filter(|_| u32_at(entry, 0) == Some(4))?;
+        build_id(&source.read(offset, size))
+    })
+}
+
 /// NT_GNU_BUILD_ID (type 3, name "GNU") in a note segment.
 fn build_id(notes: &[u8]) -> Option<Vec<u8>> {
     let mut at = 0usize;

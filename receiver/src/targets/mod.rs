@@ -3,6 +3,8 @@
 pub mod analysis;
 pub mod awslc;
 pub mod boringssl;
+pub mod cache;
+pub mod commands;
 pub mod discovery;
 pub mod errors;
 pub mod functions;
@@ -13,6 +15,7 @@ pub mod names;
 pub mod openssl;
 pub mod plan;
 pub mod procfs;
+pub mod proof;
 pub mod relocations;
 pub mod rules;
 pub mod rustls;

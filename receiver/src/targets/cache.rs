@@ -1,0 +1,240 @@
+//! Answers of earlier searches, in memory and in a file, so that a binary is searched once and not at each start.
+//!
+//! An answer belongs to a build id with the file's size, else to the SHA-256 of all its bytes. Whoever makes a file can
+//! give it any build id; so the bytes at each place to attach to are kept, and an answer whose bytes are not in the
+//! file is no answer. A cache that cannot be read is none.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    analysis,
+    image::{self, Source},
+    plan::Found,
+};
+
+/// Answers that are kept.
+const MOST: usize = 1024;
+
+/// Bytes of the file that are read at most.
+const SIZE: u64 = 16 << 20;
+
+/// Bytes that are compared at each place.
+const BYTES: u64 = 16;
+
+/// What a file's content is told by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key(String);
+
+impl Key {
+    /// The key of a file; reads all of it if it has no build id.
+    pub fn of(file: &File) -> std::io::Result<Self> {
+        let mut text = String::new();
+        if let Some(id) = image::build_id_of(file) {
+            let _ = write!(text, "id:{}:{}", hex(&id), file.metadata()?.len());
+            return Ok(Self(text));
+        }
+        let mut hash = Sha256::new();
+        let mut reader = std::io::BufReader::with_capacity(1 << 20, PositionedFile { file, at: 0 });
+        loop {
+            let bytes = std::io::BufRead::fill_buf(&mut reader)?;
+            if bytes.is_empty() {
+                break;
+            }
+            hash.update(bytes);
+            let read = bytes.len();
+            std::io::BufRead::consume(&mut reader, read);
+        }
+        let _ = write!(text, "sha256:{}", hex(&hash.finalize()));
+        Ok(Self(text))
+    }
+}
+
+/// Reads a file from its beginning, wherever its own position is.
+struct PositionedFile<'file> {
+    file: &'file File,
+    at: u64,
+}
+
+impl Read for PositionedFile<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.at)?;
+        self.at = self.at.saturating_add(read as u64);
+        Ok(read)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// An answer.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Answer {
+    found: Found,
+    /// File offset and bytes there, in hex.
+    places: Vec<(u64, String)>,
+    /// When it was asked for last, by a count of answers.
+    used: u64,
+}
+
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Stored {
+    /// [`analysis::VERSION`]
+    version: u32,
+    answers: BTreeMap<String, Answer>,
+}
+
+/// Answers by content.
+#[derive(Default)]
+pub struct Cache {
+    path: Option<PathBuf>,
+    stored: Stored,
+    changed: bool,
+}
+
+impl Cache {
+    /// A cache in this file; what cannot be read there is forgotten.
+    pub fn open(path: Option<PathBuf>) -> Self {
+        let read = |path: &Path| -> Option<Stored> {
+            let file = File::open(path).ok()?;
+            file.metadata().ok().filter(|stat| stat.is_file() && stat.len() <= SIZE)?;
+            serde_json::from_reader(std::io::BufReader::new(file.take(SIZE))).ok()
+        };
+        let stored = path.as_deref().and_then(read).filter(|stored| stored.version == analysis::VERSION);
+        let stored = stored.unwrap_or_else(|| Stored { version: analysis::VERSION, ..Stored::default() });
+        Self { path, stored, changed: false }
+    }
+
+    /// Where the cache of this user is.
+    pub fn place() -> Option<PathBuf> {
+        if rustix::process::geteuid().is_root() {
+            return Some(PathBuf::from("/var/cache/onlooker/plans.json"));
+        }
+        let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let folder = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+        Some(folder.join("onlooker/plans.json"))
+    }
+
+    /// The answer for a file, if its bytes are still where they were.
+    pub fn get(&mut self, key: &Key, file: &impl Source) -> Option<Found> {
+        let next = self.stored.answers.values().map(|answer| answer.used).max().unwrap_or(0).saturating_add(1);
+        let answer = self.stored.answers.get_mut(&key.0)?;
+        let holds = |(offset, bytes): &(u64, String)| hex(&file.read(*offset, BYTES)) == *bytes;
+        // Every place of the answer has its bytes: a damaged cache is no cache.
+        let known = |offset: &u64| answer.places.iter().any(|(place, _)| place == offset);
+        if !places(&answer.found).iter().all(known) || !answer.places.iter().all(holds) {
+            self.stored.answers.remove(&key.0);
+            self.changed = true;
+            return None;
+        }
+        answer.used = next;
+        Some(answer.found.clone())
+    }
+
+    /// Keeps an answer.
+    pub fn put(&mut self, key: Key, found: &Found, file: &impl Source) {
+        let used = self.stored.answers.values().map(|answer| answer.used).max().unwrap_or(0).saturating_add(1);
+        let places = places(found).into_iter().map(|offset| (offset, hex(&file.read(offset, BYTES)))).collect();
+        self.stored.answers.insert(key.0, Answer { found: found.clone(), places, used });
+        if self.stored.answers.len() > MOST {
+            let mut ages: Vec<u64> = self.stored.answers.values().map(|answer| answer.used).collect();
+            ages.sort_unstable();
+            let limit = ages.get(MOST / 4).copied().unwrap_or(0);
+            self.stored.answers.retain(|_, answer| answer.used > limit);
+        }
+        self.changed = true;
+    }
+
+    /// Writes it down, if something is new. Atomic: a reader sees the old file or the new one.
+    pub fn save(&mut self) -> std::io::Result<()> {
+        let Some(path) = self.path.as_ref().filter(|_| self.changed) else { return Ok(()) };
+        let Some(folder) = path.parent() else { return Ok(()) };
+        fs::create_dir_all(folder)?;
+        let text = serde_json::to_vec(&self.stored)?;
+        let draft = folder.join(format!("plans.json.{}", std::process::id()));
+        let write = || -> std::io::Result<()> {
+            let _ = fs::remove_file(&draft);
+            // Nobody's link is followed.
+            let mut file = File::options().write(true).create_new(true).open(&draft)?;
+            file.write_all(&text)?;
+            fs::rename(&draft, path)
+        };
+        let outcome = write();
+        if outcome.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+        self.changed = false;
+        outcome
+    }
+}
+
+/// All file offsets of an answer.
+fn places(found: &Found) -> Vec<u64> {
+    let sites = found.plans.iter().flat_map(|plan| &plan.sites);
+    sites.flat_map(|site| site.returns.iter().copied().chain([site.entry])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets::plan::{Plan, Probe, Site, Stack};
+
+    fn found(entry: u64) -> Found {
+        let sites = vec![Site::new(Probe::Read, "SSL_read", entry)];
+        let plan = Plan { stack: Stack::BoringSsl, method: "m".into(), sites };
+        Found { plans: vec![plan], doubts: vec!["d".into()] }
+    }
+
+    #[test]
+    fn answers_survive_and_are_checked_against_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/plans.json");
+        let content: Vec<u8> = (0..200).collect();
+        fs::write(folder.path().join("file"), &content).unwrap();
+        let file = File::open(folder.path().join("file")).unwrap();
+        let key = Key::of(&file).unwrap();
+        assert!(key.0.starts_with("sha256:"));
+        let mut cache = Cache::open(Some(path.clone()));
+        assert_eq!(cache.get(&key, &file), None);
+        cache.put(key.clone(), &found(100), &file);
+        cache.save().unwrap();
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+
+        let mut cache = Cache::open(Some(path.clone()));
+        assert_eq!(cache.get(&key, &file), Some(found(100)));
+        // The same key, other bytes.
+        let mut other = content.clone();
+        other[101] = 0;
+        assert_eq!(cache.get(&key, &other.as_slice()), None);
+        assert_eq!(cache.get(&key, &file), None);
+
+        // Of another version; not readable.
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replacen(&format!(":{}", analysis::VERSION), ":99999", 1)).unwrap();
+        assert_eq!(Cache::open(Some(path.clone())).get(&key, &file), None);
+        fs::write(&path, &text[..text.len() / 2]).unwrap();
+        assert_eq!(Cache::open(Some(path.clone())).get(&key, &file), None);
+        assert_eq!(Cache::open(None).get(&key, &file), None);
+    }
+
+    #[test]
+    fn it_stays_small() {
+        let mut cache = Cache::open(None);
+        for number in 0..3000 {
+            cache.put(Key(number.to_string()), &Found::default(), &[0u8; 1].as_slice());
+        }
+        assert!(cache.stored.answers.len() <= MOST);
+        assert!(cache.get(&Key("2999".into()), &[0u8; 1].as_slice()).is_some());
+    }
+}
