@@ -9,7 +9,7 @@ pub const STREAM_INTERRUPTED: &str = "stream_interrupted";
 /// The connection ended before a response, or before the end of one that is no event stream.
 pub const CONNECTION_CLOSED: &str = "connection_closed";
 /// The convention's fallback.
-const OTHER: &str = "_OTHER";
+pub const OTHER: &str = "_OTHER";
 /// A provider's message is cut here (characters).
 const MESSAGE_MAX: usize = 512;
 

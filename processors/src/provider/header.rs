@@ -2,6 +2,8 @@
 
 use pipeline::{SpanContext, SpanId, TraceId, observation::Headers};
 
+use super::json::Object;
+
 /// The context of a `traceparent` (W3C Trace Context, section 3.2): the trace and, as `span_id`, the remote parent.
 pub fn remote_parent(headers: &Headers) -> Option<SpanContext> {
     let mut fields = headers.0.iter().filter(|(name, _)| name == "traceparent");
@@ -21,6 +23,11 @@ fn traceparent(value: &str) -> Option<SpanContext> {
         return None;
     }
     Some(SpanContext { trace_id: TraceId::parse(trace)?, span_id: SpanId::parse(span)?, parent_span_id: None })
+}
+
+/// The same of a message on a WebSocket, which has no header fields: codex puts it into `client_metadata`.
+pub fn remote_parent_in(body: &Object<'_>) -> Option<SpanContext> {
+    traceparent(body.object("client_metadata")?.str("ws_request_header_traceparent")?.trim())
 }
 
 /// How often the client tried before, by its own count (`x-stainless-retry-count` of OpenAI's and Anthropic's SDKs).

@@ -18,6 +18,7 @@ mod ollama;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
+mod openai_realtime;
 mod openai_responses;
 mod table;
 #[cfg(test)]
@@ -30,7 +31,7 @@ use std::borrow::Cow;
 
 use pipeline::{
     BuildContext, ComponentError, Factory, Observation, Processor, Signal,
-    observation::{Exchange, Kind, ModelCall, Parameters, Part, Reply, Thread, Usage},
+    observation::{Api, Exchange, Kind, ModelCall, Parameters, Part, Protocol, Reply, Thread, Usage},
 };
 
 use self::json::Object;
@@ -63,11 +64,12 @@ impl Provider {
         let request = &exchange.request;
         let found = table::classify(exchange, &self.custom)?;
         let lost = request.body.omitted > 0 || exchange.losses.iter().any(|loss| loss.part == Part::Request);
-        let parsed = Object::from_bytes(&request.body.bytes);
+        let (before, asked) = asking(exchange);
+        let parsed = Object::from_bytes(asked);
         let whole = parsed.is_some() || !lost;
         let text: Cow<'_, str> = match parsed {
             Some(_) => Cow::Borrowed(""),
-            None => String::from_utf8_lossy(&request.body.bytes),
+            None => String::from_utf8_lossy(asked),
         };
         let body = parsed.or_else(|| (!text.is_empty()).then(|| Object::salvage(&text)));
         if !found.confirmed(body.as_ref(), whole) {
@@ -99,9 +101,28 @@ impl Provider {
         {
             return None;
         }
+        if exchange.protocol == Protocol::WebSocket {
+            // The upgrade's are those of the connection, not of the call.
+            call.resend_count = None;
+            call.remote_parent = body.as_ref().and_then(header::remote_parent_in);
+            if found.format.api == Api::Realtime {
+                openai_realtime::items(before, body.is_some(), &mut call);
+            }
+        }
         answer::read(exchange, found.format, &mut call);
         Some(call)
     }
+}
+
+/// The message that asked, and on a WebSocket what was handed in before it, one message a line.
+fn asking(exchange: &Exchange) -> (&[u8], &[u8]) {
+    let body: &[u8] = &exchange.request.body.bytes;
+    let last = if exchange.protocol == Protocol::WebSocket {
+        body.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+    } else {
+        0
+    };
+    body.split_at_checked(last).unwrap_or((&[], body))
 }
 
 impl Processor for Provider {

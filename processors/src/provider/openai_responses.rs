@@ -1,16 +1,17 @@
-//! OpenAI responses (`POST …/responses`). Facts from OpenAI's API reference, "Responses" and "Streaming events".
+//! OpenAI responses (`POST …/responses`, or over a WebSocket, where a request is a message `response.create` with the same
+//! fields beside its type). Facts from OpenAI's API reference, "Responses" and "Streaming events".
 //!
 //! The API has no finish reason. Told is: `tool_calls` if a completed answer asks for tools, `stop` if it asks for
 //! none, `incomplete_details.reason` (else `incomplete`) of an incomplete one, nothing of any other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipeline::observation::{Api, CallError, ModelCall, Operation, RequestedTool, ToolResult, Usage};
+use pipeline::observation::{Api, CallError, ModelCall, Operation, RequestedTool, Thread, ToolResult, Usage};
 
 use super::{
     failure,
     format::{Format, Step, Stream},
-    json::{self, Object},
+    json::Object,
     openai_chat::format_type,
     thread::MessageDigest,
 };
@@ -50,7 +51,9 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
     asked.previous_response_id = body.string("previous_response_id");
     asked.service_tier = body.string("service_tier").filter(|tier| tier != "auto");
     if call.conversation_id.is_none() {
-        call.conversation_id = conversation(body);
+        // Codex names its session there too.
+        let metadata = || body.object("client_metadata").and_then(|metadata| metadata.string("session_id"));
+        call.conversation_id = conversation(body).or_else(metadata);
     }
     thread(body, call);
     true
@@ -68,60 +71,61 @@ fn thread(body: &Object<'_>, call: &mut ModelCall) {
     if let Some(text) = body.str("instructions") {
         system.get_or_insert_with(MessageDigest::new).text(&text);
     }
-    let Some(input) = body.raw("input") else {
-        thread.system = system.map(|digest| digest.finish("system"));
-        return;
-    };
-    if let Some(text) = json::string(input) {
+    if let Some(text) = body.str("input") {
         let mut digest = MessageDigest::new();
         digest.text(&text);
         thread.from_user = true;
         thread.messages.push(digest.finish("user"));
     }
-    for item in json::array(input).unwrap_or_default().into_iter().filter_map(Object::parse) {
-        let kind = item.str("type").unwrap_or("message".into());
-        let mut digest = MessageDigest::new();
-        match kind.as_ref() {
-            "message" => {
-                let role = item.str("role").unwrap_or_default();
-                if matches!(role.as_ref(), "system" | "developer") && thread.messages.is_empty() {
-                    system.get_or_insert_with(MessageDigest::new).content(item.raw("content"), |_, _, _| false);
-                    continue;
-                }
-                digest.content(item.raw("content"), |_, _, _| false);
-                match role.as_ref() {
-                    "user" => thread.from_user = true,
-                    "assistant" => {
-                        thread.from_user = false;
-                        thread.tool_results.clear();
-                    }
-                    _ => {}
-                }
-                thread.messages.push(digest.finish(&role));
-            }
-            // Left out of later requests by some clients.
-            "reasoning" | "item_reference" | "compaction" => {}
-            kind if kind.ends_with("_call_output") => {
-                let id = item.string("call_id").unwrap_or_default();
-                digest.id(id.as_str());
-                thread.from_user = false;
-                if !id.is_empty() {
-                    thread.tool_results.push(ToolResult { id, is_error: false });
-                }
-                thread.messages.push(digest.finish("tool"));
-            }
-            kind => {
-                // A call of the model's: the agent's or the provider's.
-                digest.id(item.str("call_id").or_else(|| item.str("id")).unwrap_or_default());
-                thread.from_user = false;
-                if kind.ends_with("_call") {
-                    thread.tool_results.clear();
-                }
-                thread.messages.push(digest.finish("assistant"));
-            }
-        }
+    for given in body.objects("input") {
+        item(&given, &mut system, thread);
     }
     thread.system = system.map(|digest| digest.finish("system"));
+}
+
+/// Takes an item of a request's input.
+pub fn item(item: &Object<'_>, system: &mut Option<MessageDigest>, thread: &mut Thread) {
+    let kind = item.str("type").unwrap_or("message".into());
+    let mut digest = MessageDigest::new();
+    match kind.as_ref() {
+        "message" => {
+            let role = item.str("role").unwrap_or_default();
+            if matches!(role.as_ref(), "system" | "developer") && thread.messages.is_empty() {
+                system.get_or_insert_with(MessageDigest::new).content(item.raw("content"), |_, _, _| false);
+                return;
+            }
+            digest.content(item.raw("content"), |_, _, _| false);
+            match role.as_ref() {
+                "user" => thread.from_user = true,
+                "assistant" => {
+                    thread.from_user = false;
+                    thread.tool_results.clear();
+                }
+                _ => {}
+            }
+            thread.messages.push(digest.finish(&role));
+        }
+        // Left out of later requests by some clients.
+        "reasoning" | "item_reference" | "compaction" => {}
+        kind if kind.ends_with("_call_output") => {
+            let id = item.string("call_id").unwrap_or_default();
+            digest.id(id.as_str());
+            thread.from_user = false;
+            if !id.is_empty() {
+                thread.tool_results.push(ToolResult { id, is_error: false });
+            }
+            thread.messages.push(digest.finish("tool"));
+        }
+        kind => {
+            // A call of the model's: the agent's or the provider's.
+            digest.id(item.str("call_id").or_else(|| item.str("id")).unwrap_or_default());
+            thread.from_user = false;
+            if kind.ends_with("_call") {
+                thread.tool_results.clear();
+            }
+            thread.messages.push(digest.finish("assistant"));
+        }
+    }
 }
 
 /// Requested tools by their item's place in the output.
@@ -190,13 +194,18 @@ fn response(body: &Object<'_>, tools: &mut Tools, call: &mut ModelCall) {
         call.conversation_id = conversation(body);
     }
     if let Some(usage) = body.object("usage") {
-        let details = |key, count| usage.object(key).and_then(|details| details.count(count));
+        // The latter of each pair is realtime's.
+        let details = |keys: [&str; 2], count| {
+            keys.iter().find_map(|key| usage.object(key)).and_then(|details| details.count(count))
+        };
+        let (input, output) =
+            (["input_tokens_details", "input_token_details"], ["output_tokens_details", "output_token_details"]);
         call.usage = Usage {
             input: usage.count("input_tokens"),
             output: usage.count("output_tokens"),
-            cache_read: details("input_tokens_details", "cached_tokens"),
-            cache_creation: details("input_tokens_details", "cache_write_tokens"),
-            reasoning: details("output_tokens_details", "reasoning_tokens"),
+            cache_read: details(input, "cached_tokens"),
+            cache_creation: details(input, "cache_write_tokens"),
+            reasoning: details(output, "reasoning_tokens"),
         };
     }
     for (place, item) in body.objects("output").enumerate() {
@@ -213,14 +222,17 @@ enum Status {
 }
 
 fn status(body: &Object<'_>) -> Status {
+    // Realtime has `status_details` for all.
+    let details = || body.object("status_details");
     match body.str("status").as_deref() {
         Some("completed") => Status::Completed,
         Some("incomplete") => Status::Incomplete(
             body.object("incomplete_details")
+                .or_else(details)
                 .and_then(|details| details.string("reason"))
                 .unwrap_or_else(|| "incomplete".into()),
         ),
-        Some("failed") => Status::Failed(failure::of_event(body)),
+        Some("failed") => Status::Failed(failure::of_event(details().as_ref().unwrap_or(body))),
         _ => Status::Open,
     }
 }
@@ -243,8 +255,9 @@ fn conclude(tools: Tools, status: Status, call: &mut ModelCall) {
     call.reply.finish_reasons = reason.into_iter().collect();
 }
 
+/// Reads the events of a response, of this API and of realtime.
 #[derive(Default)]
-struct ResponseStream {
+pub struct ResponseStream {
     tools: Tools,
     status: Option<Status>,
     /// Places of items that were begun or that brought a delta.
@@ -262,7 +275,11 @@ impl Stream for ResponseStream {
                 }
                 Step::default()
             }
-            "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" => {
+            "response.completed"
+            | "response.incomplete"
+            | "response.failed"
+            | "response.cancelled"
+            | "response.done" => {
                 if let Some(body) = data.object("response") {
                     response(&body, &mut self.tools, call);
                     self.status = Some(match (status(&body), kind) {
@@ -274,7 +291,12 @@ impl Stream for ResponseStream {
                 Step::TERMINAL
             }
             "error" => {
-                self.status = Some(Status::Failed(failure::of_event(data)));
+                let mut error = failure::of_event(data);
+                // On a WebSocket there is no other place for a status.
+                if let Some(status) = data.int("status").filter(|_| error.kind == failure::OTHER) {
+                    error.kind = status.to_string();
+                }
+                self.status = Some(Status::Failed(error));
                 Step::TERMINAL
             }
             "response.output_item.added" | "response.output_item.done" => {

@@ -1,19 +1,20 @@
 //! Which exchanges are calls of a model, and of whom.
 
 use pipeline::{
-    observation::{Api, Exchange, Role, ServerAddress},
+    observation::{Api, Exchange, Protocol, Role, ServerAddress},
     providers,
 };
 
 use super::{
     Config, anthropic_messages, bedrock, cohere, format::Format, gemini, json::Object, ollama, openai_chat,
-    openai_completions, openai_embeddings, openai_responses,
+    openai_completions, openai_embeddings, openai_realtime, openai_responses,
 };
 
 /// The known wire formats, a row each.
 const FORMATS: &[&Format] = &[
     &openai_chat::FORMAT,
     &openai_responses::FORMAT,
+    &openai_realtime::FORMAT,
     &openai_embeddings::FORMAT,
     &openai_completions::FORMAT,
     &anthropic_messages::FORMAT,
@@ -74,10 +75,17 @@ impl Match {
 
 /// Recognises by role, method, host and path what may be a call.
 pub fn classify(exchange: &Exchange, custom: &[CustomRow]) -> Option<Match> {
-    if exchange.role != Role::Client || !exchange.request.method.eq_ignore_ascii_case("POST") {
+    let websocket = exchange.protocol == Protocol::WebSocket;
+    if exchange.role != Role::Client || !(websocket || exchange.request.method.eq_ignore_ascii_case("POST")) {
         return None;
     }
-    let path = providers::api_of(&exchange.request.target);
+    let mut path = providers::api_of(&exchange.request.target);
+    if websocket && !matches!(path, Some(Api::Responses | Api::Realtime)) {
+        // Of a connection that was joined in its middle there is no target.
+        path = Some(spoken(exchange));
+    } else if !websocket && path == Some(Api::Realtime) {
+        return None;
+    }
     if path.is_none() && custom.is_empty() {
         return None;
     }
@@ -89,10 +97,21 @@ pub fn classify(exchange: &Exchange, custom: &[CustomRow]) -> Option<Match> {
     let format = format_of(path.or_else(|| row.and_then(|row| row.api))?)?;
     let host = providers::known_host(&server.address);
     let provider = row.and_then(|row| row.provider.as_deref()).or(host).unwrap_or(format.provider).to_owned();
-    Some(Match { format, provider, server, path: path.is_some(), host: host.is_some() || row.is_some() })
+    // Only messages of a model's API become an exchange of a WebSocket.
+    let known = host.is_some() || row.is_some() || websocket;
+    Some(Match { format, provider, server, path: path.is_some(), host: known })
 }
 
-/// The server that the request names: `Host`, `:authority` or an absolute target. Empty if it names none.
+/// Which API an exchange of a WebSocket speaks, by the message that asked: a request of the responses API has its fields
+/// beside its type.
+fn spoken(exchange: &Exchange) -> Api {
+    let (_, asked) = super::asking(exchange);
+    let flat = Object::from_bytes(asked).is_some_and(|body| body.has("model") || body.has("input"));
+    if flat { Api::Responses } else { Api::Realtime }
+}
+
+/// The server that the request names: `Host`, `:authority` or an absolute target; else the one that the connection is known
+/// to go to. Empty if there is none.
 fn server(exchange: &Exchange) -> ServerAddress {
     let headers = &exchange.request.headers;
     let absolute = exchange
@@ -106,13 +125,24 @@ fn server(exchange: &Exchange) -> ServerAddress {
     // RFC 9112, section 3.2.2: an absolute target wins over Host.
     let authority =
         absolute.map(|(_, authority)| authority).or_else(|| headers.get("host")).or_else(|| headers.get(":authority"));
-    let (address, port) = providers::split_authority(authority.unwrap_or_default());
+    let (mut address, mut port) = providers::split_authority(authority.unwrap_or_default());
+    if let Some(facts) = exchange.facts.as_ref().filter(|_| address.is_empty()) {
+        let name = facts.server_name.clone().or_else(|| facts.resolved_name.clone());
+        address = name.or_else(|| facts.peer.map(|peer| peer.ip().to_string())).unwrap_or_default();
+        port = facts.peer.map(|peer| peer.port());
+    }
     ServerAddress { address, port: port.unwrap_or(if tls { 443 } else { 80 }) }
 }
 
 /// The model that a path names, where the body names none: Azure's `/openai/deployments/{name}/…`, Gemini's
-/// `…/models/{name}:method`, Bedrock's `/model/{id}/…`.
+/// `…/models/{name}:method`, Bedrock's `/model/{id}/…`, Realtime's `?model=`.
 pub fn model_in(target: &str) -> Option<String> {
+    if providers::api_of(target) == Some(Api::Realtime) {
+        // Azure: `deployment`.
+        let query = target.split_once('?')?.1.split('#').next()?;
+        let named = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+        return named("model").or_else(|| named("deployment")).map(percent_decoded).filter(|name| !name.is_empty());
+    }
     let mut segments = providers::path_of(target).split('/');
     segments.by_ref().find(|segment| matches!(*segment, "deployments" | "models" | "model"))?;
     let name = percent_decoded(segments.next()?);

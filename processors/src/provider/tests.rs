@@ -17,6 +17,7 @@ mod dialects;
 mod hostile;
 mod streams;
 mod threads;
+mod websocket;
 
 /// Start of every request; the response starts 10 ms later, and each event of a stream 1 ms after the one before it.
 const START: u64 = 1_000_000_000;

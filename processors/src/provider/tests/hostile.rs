@@ -10,6 +10,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("api.openai.com", "/v1/embeddings"),
     ("api.anthropic.com", "/v1/messages"),
     ("gw.example", "/v1/messages"),
+    ("gw.example", "/v1/realtime?model=m"),
 ];
 
 /// Keys and words that the decoders look for, in places where they do not belong.
@@ -95,9 +96,13 @@ proptest! {
         status in prop::sample::select(&[200u16, 204, 400, 500][..]),
         cut in any::<prop::sample::Index>(),
         stream in any::<bool>(),
+        websocket in any::<bool>(),
     ) {
         let (host, target) = TARGETS[at];
-        let asked = exchange(host, target, &request);
+        let mut asked = exchange(host, target, &request);
+        if websocket {
+            asked.protocol = pipeline::observation::Protocol::WebSocket;
+        }
         let mut got = if stream {
             let events: Vec<_> = events.iter().map(|event| ("", event.to_string())).collect();
             streamed(asked, &events)
