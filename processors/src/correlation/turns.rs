@@ -163,6 +163,17 @@ impl Correlation {
         if continued.is_some() {
             return continued;
         }
+        // A server that does not know the previous response (any more) is sent the whole list instead.
+        let resent = |turn: &Turn| {
+            turn.last.previous.is_some()
+                && turn.last.failed.is_some()
+                && !turn.messages.is_empty()
+                && messages.ends_with(&turn.messages)
+                && after(turn)
+        };
+        if let Some((id, _)) = open().find(|(_, turn)| resent(turn)) {
+            return Some((id, Link::Retry));
+        }
         // Calls without messages (embeddings): the client says that it tried before.
         call.resend_count.filter(|count| *count > 0)?;
         let same = |turn: &Turn| {

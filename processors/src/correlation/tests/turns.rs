@@ -94,6 +94,21 @@ fn one_shots_at_the_same_time_are_turns_of_their_own() {
 }
 
 #[test]
+fn a_list_sent_whole_after_a_lost_response_goes_on_with_the_turn() {
+    let mut world = agent();
+    // The first response that is named was a warm-up's, which is no call.
+    let first = world.call(10, user(&[1]).previous("warm").reply("r1").asks("t1", "id"));
+    let lost = world.call(10, results(&[3], &["t1"]).previous("r1").fails("previous_response_not_found"));
+    let again = world.call(10, results(&[1, 2, 3], &["t1"]).reply("r2"));
+    assert_eq!((first.trace_id, first.trace_id), (lost.trace_id, again.trace_id));
+    let turns: Vec<_> = world.turns().iter().map(|(turn, _)| (turn.end, turn.model_calls)).collect();
+    assert_eq!(turns, [(TurnEnd::Answered, 3)]);
+    // Another list is another turn.
+    world.call(10, user(&[4]).previous("r2").fails("previous_response_not_found"));
+    assert_ne!(world.call(10, user(&[5])).trace_id, again.trace_id);
+}
+
+#[test]
 fn a_thread_goes_on_by_previous_response_id() {
     let mut world = agent();
     let first = world.call(10, user(&[1]).reply("r1").asks_tool("t1", "f", "{}"));
