@@ -20,6 +20,7 @@ use pipeline::{
 use super::{
     Notice, Verdict,
     head::{self, Begins},
+    http2,
     pending::{Carrier, Pending},
     websocket::begins_client_message,
 };
@@ -239,6 +240,9 @@ impl Connection {
     }
 
     fn feed(&mut self, direction: Direction, bytes: Bytes, border: bool, context: &mut Context<'_>) {
+        if border && self.switched.as_ref().is_some_and(|switched| switched.is_followed_by(direction, &bytes)) {
+            self.begin_another(direction, context);
+        }
         if let Some(switched) = &mut self.switched {
             let next = switched.feed(direction, &bytes, border, context);
             self.follow(next, context);
@@ -278,11 +282,18 @@ impl Connection {
                 Begins::Http2 => {
                     let mut preface = std::mem::take(&mut lane.head);
                     preface.extend_from_slice(rest);
-                    let role = if direction == Direction::Write { Role::Client } else { Role::Server };
-                    return self.switch_to_http2(Some(role), direction, preface.into(), border, context);
+                    let (role, other) = match direction {
+                        Direction::Write => (Role::Client, self.read.call),
+                        Direction::Read => (Role::Server, self.write.call),
+                    };
+                    let seen = http2::Seen::Preface { role, fresh: other == (0, 0) };
+                    return self.switch_to_http2(seen, direction, preface.into(), border, context);
                 }
                 Begins::No => lane.lose(),
                 Begins::Maybe => {}
+            }
+            if border && http2::begins(&bytes) {
+                return self.switch_to_http2(http2::Seen::Frames, direction, bytes, border, context);
             }
             // A TLS record: TLS within a tunnel.
             if border && bytes.starts_with(b"\x16\x03") {
@@ -293,6 +304,20 @@ impl Connection {
         if self.turns > MOST_TURNS || self.strange > MOST_STRANGE {
             self.foreign(Verdict::NotHttp, context);
         }
+    }
+
+    /// The object's address serves another connection, which begins with the present call of this direction.
+    fn begin_another(&mut self, direction: Direction, context: &mut Context<'_>) {
+        let call = std::mem::take(&mut self.lane(direction).call);
+        self.end(End::Closed, context);
+        self.key.generation = self.key.generation.saturating_add(1);
+        (self.next_index, self.role, self.verdict) = (0, None, Verdict::Undecided);
+        for lane in [&mut self.read, &mut self.write] {
+            lane.lose();
+            lane.call = (0, 0);
+        }
+        self.lane(direction).call = call;
+        self.began();
     }
 
     /// A message began: the connection does speak HTTP.

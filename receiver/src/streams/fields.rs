@@ -54,21 +54,21 @@ const ADDRESSES: &[&str] = &["location", "content-location", "referer", "link", 
 
 /// The fields of a head: names in lower case, credentials taken out.
 pub(super) fn headers(fields: &[httparse::Header<'_>]) -> Headers {
-    let field = |field: &httparse::Header<'_>| {
-        let name = field.name.to_ascii_lowercase();
-        if is_sensitive_header(&name) {
-            return (name, REDACTED.to_owned());
-        }
-        let value = String::from_utf8_lossy(field.value);
-        let value = value.trim();
-        let value = if ADDRESSES.contains(&name.as_str()) {
-            pipeline::mask::target(value).into_owned()
-        } else {
-            value.to_owned()
-        };
-        (name, value)
-    };
-    Headers(fields.iter().filter(|field| !field.name.is_empty()).map(field).collect())
+    let fields = fields.iter().filter(|field| !field.name.is_empty());
+    Headers(fields.map(|field| self::field(field.name, field.value)).collect())
+}
+
+/// A field: its name in lower case, no credential.
+pub(super) fn field(name: &str, value: &[u8]) -> (String, String) {
+    let name = name.to_ascii_lowercase();
+    if is_sensitive_header(&name) {
+        return (name, REDACTED.to_owned());
+    }
+    let value = String::from_utf8_lossy(value);
+    let value = value.trim();
+    let value =
+        if ADDRESSES.contains(&name.as_str()) { pipeline::mask::target(value).into_owned() } else { value.to_owned() };
+    (name, value)
 }
 
 /// Bytes that the fields hold.

@@ -57,7 +57,13 @@ impl Connection {
                         self.before_next(started, border, context);
                     }
                     Begins::Maybe => return,
-                    Begins::No | Begins::Http2 => {
+                    Begins::Http2 => {
+                        let mut preface = std::mem::take(&mut lane.head);
+                        preface.extend_from_slice(bytes);
+                        self.begin_another(asking, context);
+                        return self.feed(asking, preface.into(), true, context);
+                    }
+                    Begins::No => {
                         lane.lose();
                         border = false;
                         continue;

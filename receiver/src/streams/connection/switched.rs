@@ -8,8 +8,8 @@ use super::{Connection, Context, End, MOST_EARLY};
 use crate::{
     event::Direction,
     streams::{
-        Verdict,
-        http2::Http2,
+        Verdict, head,
+        http2::{self, Http2},
         pending::Pending,
         websocket::{self, Of, Upgrade, WebSocket},
     },
@@ -47,6 +47,17 @@ impl Switched {
         match self {
             Switched::Http2(http2) => http2.hole(direction, bytes, context),
             Switched::WebSocket(socket) => socket.hole(direction, bytes, context.time, context.out),
+        }
+    }
+
+    /// True if a call with these bytes begins another connection: the object's address is used again.
+    pub(super) fn is_followed_by(&self, direction: Direction, bytes: &[u8]) -> bool {
+        match self {
+            Switched::Http2(http2) => {
+                http2.may_end(direction)
+                    && (bytes.starts_with(http2::PREFACE) || head::begins_with(bytes, head::request))
+            }
+            Switched::WebSocket(_) => false,
         }
     }
 
@@ -109,16 +120,16 @@ impl Upgraded {
 }
 
 impl Connection {
-    /// The connection speaks HTTP/2; `bytes` begin it.
+    /// The connection speaks HTTP/2; `bytes` are the first that are known to.
     pub(super) fn switch_to_http2(
         &mut self,
-        role: Option<Role>,
+        seen: http2::Seen,
         direction: Direction,
         bytes: Bytes,
         border: bool,
         context: &mut Context<'_>,
     ) {
-        let http2 = Http2::new(self.key, role, self.tls, self.next_index);
+        let http2 = Http2::new(self.key, seen, self.tls, self.next_index);
         self.switch(Switched::Http2(Box::new(http2)), Verdict::Http2);
         self.feed(direction, bytes, border, context);
     }

@@ -2,7 +2,7 @@
 
 mod http;
 mod loss;
-mod property;
+pub(super) mod property;
 mod scale;
 
 use std::io::Write;
@@ -12,35 +12,41 @@ use pipeline::observation::{Exchange, Loss, LossReason, Part};
 use super::*;
 use crate::event::Direction::{self, Read, Write as Wrote};
 
-pub(super) const PROCESS: ProcessKey = ProcessKey { tgid: 7, start: 1 };
-pub(super) const OBJECT: u64 = 0x5000;
+pub(in crate::streams) const PROCESS: ProcessKey = ProcessKey { tgid: 7, start: 1 };
+pub(in crate::streams) const OBJECT: u64 = 0x5000;
 
 /// A call: direction and bytes.
-pub(super) type Call<'a> = (Direction, &'a [u8]);
+pub(in crate::streams) type Call<'a> = (Direction, &'a [u8]);
 
 /// Feeds one connection; each call is one step later.
-pub(super) struct Bench {
-    pub(super) streams: Streams,
-    pub(super) time: u64,
-    pub(super) out: Vec<Exchange>,
+pub(in crate::streams) struct Bench {
+    pub(in crate::streams) streams: Streams,
+    pub(in crate::streams) time: u64,
+    pub(in crate::streams) out: Vec<Exchange>,
 }
 
 impl Bench {
-    pub(super) fn new() -> Self {
+    pub(in crate::streams) fn new() -> Self {
         Self::with(Config { max_body_size: 0, memory_limit: 0 })
     }
 
-    pub(super) fn with(config: Config) -> Self {
+    pub(in crate::streams) fn with(config: Config) -> Self {
         Self { streams: Streams::new(config, Clock { boot: 1_000 }), time: 0, out: Vec::new() }
     }
 
     /// A whole call in one piece.
-    pub(super) fn call(&mut self, direction: Direction, bytes: &[u8]) -> &mut Self {
+    pub(in crate::streams) fn call(&mut self, direction: Direction, bytes: &[u8]) -> &mut Self {
         self.piece(direction, bytes.len() as u64, 0, bytes)
     }
 
     /// A piece of a call.
-    pub(super) fn piece(&mut self, direction: Direction, total: u64, offset: u64, bytes: &[u8]) -> &mut Self {
+    pub(in crate::streams) fn piece(
+        &mut self,
+        direction: Direction,
+        total: u64,
+        offset: u64,
+        bytes: &[u8],
+    ) -> &mut Self {
         self.time += 10;
         let chunk = Chunk {
             source: crate::event::Source::Tls,
@@ -55,36 +61,36 @@ impl Bench {
         self
     }
 
-    pub(super) fn calls(&mut self, calls: &[Call<'_>]) -> &mut Self {
+    pub(in crate::streams) fn calls(&mut self, calls: &[Call<'_>]) -> &mut Self {
         for (direction, bytes) in calls {
             self.call(*direction, bytes);
         }
         self
     }
 
-    pub(super) fn close(&mut self) -> &mut Self {
+    pub(in crate::streams) fn close(&mut self) -> &mut Self {
         self.time += 10;
         self.streams.close(PROCESS, OBJECT, self.time, &mut self.out);
         assert_eq!(self.streams.buffered(), 0, "nothing is held after the end");
         self
     }
 
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(in crate::streams) fn verdict(&self) -> Verdict {
         self.streams.verdict(PROCESS, OBJECT)
     }
 
-    pub(super) fn take(&mut self) -> Vec<Exchange> {
+    pub(in crate::streams) fn take(&mut self) -> Vec<Exchange> {
         std::mem::take(&mut self.out)
     }
 }
 
 /// The exchanges of these calls, before the connection is closed.
-pub(super) fn exchanges(calls: &[Call<'_>]) -> Vec<Exchange> {
+pub(in crate::streams) fn exchanges(calls: &[Call<'_>]) -> Vec<Exchange> {
     Bench::new().calls(calls).take()
 }
 
 /// Method, target, request body, status, response body, losses.
-pub(super) fn summary(exchange: &Exchange) -> (String, String, u16, String, Vec<Loss>) {
+pub(in crate::streams) fn summary(exchange: &Exchange) -> (String, String, u16, String, Vec<Loss>) {
     let response = exchange.response.as_ref();
     (
         format!("{} {}", exchange.request.method, exchange.request.target),
@@ -95,47 +101,52 @@ pub(super) fn summary(exchange: &Exchange) -> (String, String, u16, String, Vec<
     )
 }
 
-pub(super) fn whole(request: &str, sent: &str, status: u16, got: &str) -> (String, String, u16, String, Vec<Loss>) {
+pub(in crate::streams) fn whole(
+    request: &str,
+    sent: &str,
+    status: u16,
+    got: &str,
+) -> (String, String, u16, String, Vec<Loss>) {
     (request.into(), sent.into(), status, got.into(), vec![])
 }
 
-pub(super) fn loss(part: Part, reason: LossReason, bytes: u64) -> Loss {
+pub(in crate::streams) fn loss(part: Part, reason: LossReason, bytes: u64) -> Loss {
     Loss { part, reason, bytes }
 }
 
-pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(in crate::streams) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
-pub(super) fn zlib(bytes: &[u8]) -> Vec<u8> {
+pub(in crate::streams) fn zlib(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
-pub(super) fn raw_deflate(bytes: &[u8]) -> Vec<u8> {
+pub(in crate::streams) fn raw_deflate(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
-pub(super) fn brotli(bytes: &[u8]) -> Vec<u8> {
+pub(in crate::streams) fn brotli(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     brotli::CompressorWriter::new(&mut out, 4096, 4, 20).write_all(bytes).unwrap();
     out
 }
 
-pub(super) fn zstd(bytes: &[u8]) -> Vec<u8> {
+pub(in crate::streams) fn zstd(bytes: &[u8]) -> Vec<u8> {
     ::zstd::stream::encode_all(bytes, 3).unwrap()
 }
 
 /// A response with a body of known length.
-pub(super) fn response(fields: &str, body: &[u8]) -> Vec<u8> {
+pub(in crate::streams) fn response(fields: &str, body: &[u8]) -> Vec<u8> {
     let mut wire = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
     wire.extend_from_slice(body);
     wire
 }
 
-pub(super) const GET: Call<'static> = (Wrote, b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+pub(in crate::streams) const GET: Call<'static> = (Wrote, b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n");

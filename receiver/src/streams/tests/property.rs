@@ -47,7 +47,7 @@ fn conversations() -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 /// What must not depend on the split.
-fn essence(out: &[Exchange]) -> Vec<String> {
+pub(in crate::streams) fn essence(out: &[Exchange]) -> Vec<String> {
     out.iter()
         .map(|exchange| {
             let response = exchange.response.as_ref();
@@ -66,7 +66,7 @@ fn essence(out: &[Exchange]) -> Vec<String> {
 }
 
 /// Cuts into calls at some places, each call into chunks at others.
-fn cut(bytes: &[u8], cuts: &[(Index, bool)]) -> Vec<(u64, u64, Vec<u8>)> {
+pub(in crate::streams) fn cut(bytes: &[u8], cuts: &[(Index, bool)]) -> Vec<(u64, u64, Vec<u8>)> {
     let mut places: Vec<(usize, bool)> = cuts.iter().map(|(at, call)| (at.index(bytes.len()), *call)).collect();
     places.extend([(0, true), (bytes.len(), true)]);
     places.sort_unstable_by_key(|(at, call)| (*at, !call));
