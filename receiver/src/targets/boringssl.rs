@@ -157,7 +157,152 @@ fn moves_on(body: &Body) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::targets::errors::assembly::{CODE, Program, Style};
+
+    const STYLES: [Style; 2] = [Style::Relative, Style::Absolute];
+
+    /// What a test changes.
+    #[derive(Clone, Copy, Default)]
+    struct Changes {
+        /// Where the length is looked at: not in `SSL_write`.
+        old: bool,
+        /// `SSL_read` calls `SSL_peek` and does not contain it.
+        outlined: bool,
+        /// `SSL_read` does not move on.
+        stays: bool,
+        /// There is a second `SSL_write`.
+        twice: bool,
+        /// The errors are another library's.
+        foreign: bool,
+        /// `ssl_read_impl` is called by nobody.
+        loose: bool,
+    }
+
+    /// A program with what of ssl_lib.cc matters here.
+    fn program(style: Style, changes: Changes) -> Program {
+        let library = if changes.foreign { 20 } else { 16 };
+        let mut program = Program::new(b"value../../vendor/boringssl/ssl/ssl_lib.cc\0more\0");
+        program.function("ERR_put_error").bytes(&[0xc3]);
+        program.function("SSL_do_handshake").bytes(&[0x85, 0xff]).if_equal("unset").give(1);
+        program.label("unset").error(style, library, 134);
+        program.function("ssl_read_impl").bytes(&[0x53, 0x48, 0x89, 0xfb, 0x85, 0xff]).if_equal("impl 226");
+        program.call("SSL_do_handshake").bytes(&[0x85, 0xc0]).if_equal("impl 215").give(1);
+        program.label("impl 226").error(style, library, 226);
+        program.label("impl 215").error(style, library, 215);
+        // mov rbx, rdi; cmp qword [rdi+0x98], 0
+        let begin = [0x53, 0x48, 0x89, 0xfb, 0x48, 0x83, 0xbf, 0x98, 0, 0, 0, 0];
+        // add [rbx+0x80], rax; mov [rbx+0x88], rcx
+        let advance: &[u8] = &[0x48, 0x01, 0x83, 0x80, 0, 0, 0, 0x48, 0x89, 0x8b, 0x88, 0, 0, 0];
+        let advance = if changes.stays { &[] } else { advance };
+        for (name, advance) in [("SSL_peek", &[][..]), ("SSL_read", advance)] {
+            let quic = format!("{name} 66");
+            program.function(name);
+            if name == "SSL_read" && changes.outlined {
+                program.bytes(&begin[..4]).call("SSL_peek").bytes(advance).give(3);
+                continue;
+            }
+            program.bytes(&begin).if_equal(&quic);
+            if !changes.loose {
+                program.call("ssl_read_impl");
+            }
+            program.bytes(advance).give(3).label(&quic).error(style, library, 66);
+        }
+        let writes: &[&str] = if changes.twice { &["SSL_write", "SSL_write again"] } else { &["SSL_write"] };
+        for name in writes {
+            program.function(name).bytes(&[0x53, 0x85, 0xff]);
+            let reasons: &[u32] = if changes.old { &[66, 226, 215] } else { &[66, 226, 215, 111] };
+            for reason in reasons {
+                program.bytes(&[0x85, 0xd2]).if_equal(&format!("{name} {reason}"));
+            }
+            // call [rax+0x48]
+            program.bytes(&[0xff, 0x50, 0x48]).give(7);
+            for reason in reasons {
+                program.label(&format!("{name} {reason}")).error(style, library, *reason);
+            }
+        }
+        program.function("SSL_new").bytes(&[0x85, 0xff]).if_equal("new 185").give(9);
+        program.label("new 185").error(style, library, 185);
+        program.function("main");
+        let names = ["SSL_do_handshake", "ssl_read_impl", "SSL_peek", "SSL_read", "SSL_new"];
+        for name in names.iter().chain(writes) {
+            program.call(name);
+        }
+        program.bytes(&[0xc3]);
+        program
+    }
+
+    fn offsets(found: &Found) -> Vec<(&str, u64)> {
+        found.plans.iter().flat_map(|plan| &plan.sites).map(|site| (site.name.as_str(), site.entry)).collect()
+    }
+
+    fn expected(program: &Program) -> Vec<(&'static str, u64)> {
+        ["SSL_write", "SSL_read", "SSL_new"].into_iter().map(|name| (name, program.offset(name))).collect()
+    }
+
+    #[test]
+    fn functions_are_found_whatever_the_compiler_made_of_them() {
+        for style in STYLES {
+            for (old, outlined) in [(false, false), (true, false), (false, true), (true, true)] {
+                let program = program(style, Changes { old, outlined, ..Changes::default() });
+                let found = find(&program.image());
+                assert_eq!(found.doubts, Vec::<String>::new(), "{style:?} {old} {outlined}");
+                assert_eq!(offsets(&found), expected(&program), "{style:?} {old} {outlined}");
+                assert_eq!(found.plans[0].stack, Stack::BoringSsl);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_certain_is_a_doubt_and_not_a_plan() {
+        let all = [
+            (Changes { stays: true, ..Changes::default() }, "no function looks like SSL_read"),
+            (Changes { twice: true, ..Changes::default() }, "2 functions look like SSL_write"),
+            (Changes { foreign: true, ..Changes::default() }, "no function looks like SSL_write"),
+            (Changes { loose: true, ..Changes::default() }, "no function looks like SSL_read"),
+        ];
+        for style in STYLES {
+            for (changes, doubt) in all {
+                let found = find(&program(style, changes).image());
+                assert_eq!(found.plans, []);
+                assert_eq!(found.doubts, [format!("BoringSSL is in it, but {doubt}")]);
+            }
+        }
+    }
+
+    #[test]
+    fn without_its_name_it_is_not_looked_for() {
+        let mut file = program(Style::Relative, Changes::default()).file();
+        let at = memchr::memmem::find(&file, FILE).unwrap();
+        file[at] = b'x';
+        assert_eq!(find(&Image::read(&file.as_slice()).unwrap()), Found::default());
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_never_panic(
+            absolute in any::<bool>(),
+            cut in 0usize..0x1_0100,
+            changes in proptest::collection::vec((0usize..0x600, any::<u8>()), 0..24),
+        ) {
+            let style = if absolute { Style::Absolute } else { Style::Relative };
+            let mut file = program(style, Changes::default()).file();
+            for (at, byte) in changes {
+                // Headers, else code.
+                let at = if at < 0xb0 { at } else { CODE.1 as usize + at - 0xb0 };
+                if let Some(slot) = file.get_mut(at) {
+                    *slot = byte;
+                }
+            }
+            file.truncate(if cut % 2 == 0 { cut } else { file.len() });
+            if let Ok(image) = Image::read(&file.as_slice()) {
+                let found = find(&image);
+                prop_assert!(found.plans.iter().all(|plan| plan.sites.len() >= 2));
+            }
+        }
+    }
 
     #[test]
     #[ignore = "needs real programs: ONLOOKER_BINARIES=path:path…"]

@@ -3,6 +3,9 @@
 //! `OPENSSL_PUT_ERROR` (include/openssl/err.h) calls `ERR_put_error(library, 0, reason, __FILE__, __LINE__)`: the name of the
 //! source file stays in a stripped file, and the reasons stay the same from version to version.
 
+#[cfg(test)]
+pub mod assembly;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -22,8 +25,8 @@ const PATH: u64 = 512;
 /// Copies of a file's name that are looked at.
 const COPIES: usize = 64;
 
-/// References that are followed; the largest file has about 200.
-const MOST: usize = 4096;
+/// References that are followed; ssl_lib.cc has about 70.
+const MOST: usize = 1024;
 
 /// Addresses at which a file name with this end may begin: anywhere in the path before it, as far as it looks like one.
 pub fn files(image: &Image, end: &[u8]) -> Vec<Range<u64>> {

@@ -11,6 +11,9 @@ use super::image::{Image, Segment};
 /// Exception tables of more entries are not believed.
 const MOST: usize = 1 << 24;
 
+/// Bytes of a function at most: what is called further before an address is another one.
+const LONGEST: usize = 1 << 20;
+
 /// The functions of an image.
 pub struct Functions<'image> {
     image: &'image Image,
@@ -53,7 +56,11 @@ impl<'image> Functions<'image> {
 
     /// True if a function begins here.
     pub fn is_start(&self, address: u64) -> bool {
-        self.start_of(address) == Some(address)
+        match self.before(address) {
+            Some((start, _)) if start == address => true,
+            Some((_, end)) if address < end => false,
+            _ => self.segment(address).is_some_and(|segment| segment.holds(address)),
+        }
     }
 
     /// Where the function that begins here ends at the latest: its end by the exception tables, else the beginning of
@@ -84,12 +91,19 @@ impl<'image> Functions<'image> {
 }
 
 impl Called {
+    fn holds(&self, address: u64) -> bool {
+        let at = address.wrapping_sub(self.address);
+        let word = usize::try_from(at / 64).ok().and_then(|word| self.bits.get(word));
+        word.is_some_and(|bits| bits >> (at % 64) & 1 == 1)
+    }
+
     fn before(&self, address: u64) -> Option<u64> {
         let at = address.checked_sub(self.address)?;
         let mut word = usize::try_from(at / 64).ok()?;
+        let lowest = word.saturating_sub(LONGEST / 64);
         let mut bits = self.bits.get(word)? & (u64::MAX >> (63 - at % 64));
         while bits == 0 {
-            word = word.checked_sub(1)?;
+            word = word.checked_sub(1).filter(|word| *word >= lowest)?;
             bits = *self.bits.get(word)?;
         }
         let at = word as u64 * 64 + 63 - u64::from(bits.leading_zeros());

@@ -4,6 +4,7 @@
 //! function around a candidate, along its jumps, then shows which of them are instructions.
 
 use std::{
+    cell::Cell,
     collections::{BTreeSet, HashMap},
     ops::Range,
 };
@@ -20,8 +21,9 @@ use super::{
 /// Instructions of a function that are decoded at most.
 const MOST: usize = 20_000;
 
-/// Instructions that are looked at for one register's values.
-const STEPS: usize = 4_000;
+/// Instructions that are looked at for the values of one function's registers, all together: a file may be made to take
+/// for ever.
+const STEPS: usize = 200_000;
 
 /// An instruction that mentions an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +122,8 @@ pub struct Body {
     before: HashMap<u64, Vec<usize>>,
     /// True if it was too long to be decoded whole.
     pub cut: bool,
+    /// Of [`STEPS`].
+    left: Cell<usize>,
 }
 
 /// What a register can hold at a place.
@@ -190,7 +194,7 @@ impl Body {
                 before.entry(instruction.near_branch_target()).or_default().push(index);
             }
         }
-        Self { start, instructions, before, cut }
+        Self { start, instructions, before, cut, left: Cell::new(STEPS) }
     }
 
     /// Its instructions by address.
@@ -235,7 +239,9 @@ impl Body {
                 continue;
             }
             let before = self.before.get(&address).map(Vec::as_slice).unwrap_or_default();
-            if before.is_empty() || seen.len() > STEPS || address == self.start {
+            let left = self.left.get();
+            self.left.set(left.saturating_sub(1));
+            if before.is_empty() || left == 0 || address == self.start {
                 values.open = true;
                 continue;
             }
@@ -326,4 +332,86 @@ enum Effect {
 pub fn called(instruction: &Instruction) -> Option<u64> {
     matches!(instruction.flow_control(), FlowControl::Call | FlowControl::UnconditionalBranch)
         .then(|| instruction.near_branch_target())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::targets::errors::assembly::{CODE, Program, STRINGS, Style};
+
+    fn body(image: &Image, start: u64) -> Body {
+        Body::of(image, &Functions::of(image), start)
+    }
+
+    #[test]
+    fn an_address_is_found_however_it_is_loaded() {
+        let mut program = Program::new(b"name\0");
+        program.function("f");
+        for style in [Style::Relative, Style::Absolute, Style::Small] {
+            program.error(style, 16, 66);
+        }
+        // push imm32; mov r9d, imm32
+        program.bytes(&[0x68, 0, 0, 0x60, 0]).bytes(&[0x41, 0xb9, 0, 0, 0x60, 0]);
+        program.function("ERR_put_error").bytes(&[0xc3]);
+        let image = program.image();
+        let (there, elsewhere) = (STRINGS.0..STRINGS.0 + 1, STRINGS.0 + 1..STRINGS.0 + 5);
+        let found = references(&image, std::slice::from_ref(&there));
+        assert_eq!(found.len(), 5);
+        assert!(found.iter().all(|reference| reference.to == STRINGS.0));
+        assert_eq!(found[0].at, program.address("f"));
+        assert_eq!(references(&image, &[elsewhere, there.end..there.end]), []);
+        assert_eq!(callers(&image, program.address("ERR_put_error")).len(), 3);
+    }
+
+    #[test]
+    fn a_register_holds_what_every_way_to_a_place_puts_there() {
+        let mut program = Program::new(b"");
+        // mov edx, 1; test edi, edi; je other; mov edx, 2
+        program.function("f").bytes(&[0xba, 1, 0, 0, 0, 0x85, 0xff]).if_equal("other").bytes(&[0xba, 2, 0, 0, 0]);
+        program.label("other").bytes(&[0x89, 0xd1]).label("call").call("g").label("after").bytes(&[0xc3]);
+        program.function("g").bytes(&[0xc3]);
+        let image = program.image();
+        let body = body(&image, CODE.0);
+        let at = |register| body.values(program.address("call"), register);
+        assert_eq!(at(Register::EDX), Values { known: BTreeSet::from([1, 2]), open: false });
+        // By way of a copy, and from outside.
+        assert_eq!(at(Register::RCX), at(Register::RDX));
+        assert_eq!(at(Register::RDI), Values { known: BTreeSet::new(), open: true });
+        // A call leaves nothing in it.
+        assert_eq!(body.values(program.address("after"), Register::RDX).known, BTreeSet::new());
+        assert!(body.calls(program.address("g")));
+    }
+
+    #[test]
+    fn a_function_ends_where_the_next_begins_though_a_call_stands_before_it() {
+        let mut program = Program::new(b"");
+        program.function("f").call("abort").bytes(&[0x90]);
+        program.bytes(&[0x90; 10]).label("g").bytes(&[0xb8, 1, 0, 0, 0, 0xc3]);
+        program.function("abort").bytes(&[0xf4]);
+        program.function("main").call("f").call("g").bytes(&[0xc3]);
+        let image = program.image();
+        let last = body(&image, program.address("f")).instructions().last().map(Instruction::next_ip);
+        assert_eq!(last, Some(program.address("g")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_walked_through(
+            code in proptest::collection::vec(any::<u8>(), 1..400),
+            start in 0u64..400,
+            at in 0u64..400,
+        ) {
+            let mut program = Program::new(b"name");
+            program.bytes(&code);
+            let image = program.image();
+            references(&image, &[STRINGS.0..STRINGS.0 + 4, 0..u64::MAX, 5..5]);
+            let body = body(&image, CODE.0 + start);
+            body.values(CODE.0 + at, Register::RDX);
+            for instruction in body.instructions() {
+                body.values(instruction.ip(), Register::RCX);
+            }
+        }
+    }
 }
