@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use pipeline::{
     ConnectionKey, Kind, Observation, ProcessKey, Timestamp,
-    observation::{Exchange, Exit, Process, ProcessInfo, ProcessPhase, Role},
+    observation::{Exchange, Exit, Process, ProcessInfo, ProcessPhase, Protocol, Role},
 };
 
 use self::{
@@ -347,7 +347,9 @@ impl Assembler {
         let request = &exchange.request;
         let host = request.headers.get("host").unwrap_or_default();
         let time = exchange.response.as_ref().map_or(request.ended, |response| response.ended.max(request.ended));
-        if is_provider_host(host) || is_model_path(&request.target) {
+        // Only messages of a model's API become an exchange of a WebSocket.
+        let socket = exchange.protocol == Protocol::WebSocket;
+        if socket || is_provider_host(host) || is_model_path(&request.target) {
             self.plain.remove(&(connection.process, connection.object));
             // A process that serves a model's API is not an agent.
             if exchange.role == Role::Client {
