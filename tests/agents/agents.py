@@ -29,7 +29,20 @@ CODEX_CONFIG = """
 model = "gpt-5.5"
 approval_policy = "never"
 sandbox_mode = "danger-full-access"
-{more}
+openai_base_url = "{url}/v1"
+"""
+
+# Its users' own provider: HTTP/2 and server-sent events.
+CODEX_HTTP2 = """
+model = "gpt-5.5"
+model_provider = "own"
+approval_policy = "never"
+sandbox_mode = "danger-full-access"
+[model_providers.own]
+name = "own"
+base_url = "{url}/v1"
+env_key = "OPENAI_API_KEY"
+wire_api = "responses"
 """
 
 OPENCODE = json.dumps({"$schema": "https://opencode.ai/config.json", "model": "local/gpt-4o", "small_model": "local/gpt-4o", "autoupdate": False, "share": "disabled",
@@ -49,8 +62,10 @@ CLIENTS = [
     Client("cline", "BoringSSL in Bun (stripped, no .eh_frame)", "HTTP/1.1, SSE",
            ["{npm}/cline", "-P", "openai", "-m", "gpt-4o", "{prompt}"], npm="cline", env={**OPENAI},
            prepare=["{npm}/cline", "auth", "-p", "openai", "-k", KEY, "-m", "gpt-4o", "-b", "{url}/v1"]),
-    Client("codex", "rustls, aws-lc-rs (stripped, static)", "WebSocket", ["{npm}/codex", "exec", "--skip-git-repo-check", "{prompt}"], npm="@openai/codex", env={**OPENAI, "CODEX_API_KEY": KEY},
+    Client("codex", "rustls, aws-lc-rs (stripped, static)", "WebSocket", ["{npm}/codex", "exec", "--skip-git-repo-check", "{prompt}"], npm="@openai/codex", env={"CODEX_API_KEY": KEY, "CODEX_CA_CERTIFICATE": "{cert}"},
            files={".codex/config.toml": CODEX_CONFIG}, provider="ws.py"),
+    Client("codex, own provider", "rustls, aws-lc-rs (stripped, static)", "HTTP/2, SSE", ["{npm}/codex", "exec", "--skip-git-repo-check", "{prompt}"], npm="@openai/codex",
+           env={**OPENAI, "CODEX_CA_CERTIFICATE": "{cert}"}, files={".codex/config.toml": CODEX_HTTP2}, needs={"http2": True}),
     Client("gemini-cli", "OpenSSL in Node (exported)", "HTTP/1.1, SSE", ["{npm}/gemini", "--yolo", "-p", "{prompt}", "-m", "gemini-2.5-flash"], npm="@google/gemini-cli",
            env={"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": "{url}", "GEMINI_CLI_TRUST_WORKSPACE": "true"},
            files={".gemini/settings.json": json.dumps({"security": {"auth": {"selectedType": "gemini-api-key"}}, "general": {"disableAutoUpdate": True}, "privacy": {"usageStatisticsEnabled": False}})}),
@@ -143,7 +158,7 @@ def run(stage, client, prompt, options):
     provider = subprocess.Popen([python, PROVIDER / front[0], *front[1:], stage.cert, stage.key, ledger], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                 env={**os.environ, "E2E_COMMAND": options.command})
     port = provider.stdout.readline().strip()
-    values = {"url": f"{'http' if needs.get('plain') else 'https'}://localhost:{port}", "port": port, "npm": str(binaries), "home": str(stage.home), "prompt": prompt, "cert": str(stage.authority), "more": ""}
+    values = {"url": f"{'http' if needs.get('plain') else 'https'}://localhost:{port}", "port": port, "npm": str(binaries), "home": str(stage.home), "prompt": prompt, "cert": str(stage.authority)}
     for name, text in (client.files or {}).items():
         (own / name).parent.mkdir(parents=True, exist_ok=True)
         (own / name).write_text(fill(text, values))
