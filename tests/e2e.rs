@@ -304,6 +304,22 @@ fn every_call_of_the_openai_sdk_on_asyncio_is_seen_as_it_was() {
     compare(&provider, folder.path());
 }
 
+/// Eight processes that move 1 MiB both ways at once, then 20 answers of 500 chunks, 5 a second: nothing is lost.
+#[test]
+fn nothing_is_lost_under_load() {
+    let stage = stage_or_skip!("nothing_is_lost_under_load");
+    let folder = tempfile::tempdir().unwrap();
+    let provider = Provider::start(stage, folder.path(), "true");
+    watch(stage, &provider, folder.path(), &[], &[&python(stage), &format!("{TESTS}/clients/load.py")]);
+    compare(&provider, folder.path());
+    let spans = spans(&folder.path().join("out.jsonl"));
+    assert_eq!(spans.iter().filter(|span| span.get("onlooker.response.chunks") == 500).count(), 20);
+    let file = std::fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
+    for reason in ["payload_ring_full", "lifecycle_ring_full", "fault_bytes", "call_map_full", "too_large_bytes"] {
+        assert!(file.contains(&format!("kernel.dropped.{reason}=0")), "{reason}");
+    }
+}
+
 /// And nothing of the same calls that another process makes meanwhile.
 #[test]
 fn the_first_request_of_every_curl_is_seen() {

@@ -35,12 +35,12 @@ def steer(text, tools=None):
         text = text.split("e2e:", 1)[1].splitlines()[0]
         for mark in "\"'`<":  # quoted, or within tags
             text = text.split(mark)[0]
-    words = text.split() if marked or len(text) < 200 else []
+    words = text.split() if marked or len(text) < 200 else text[:100].split()[:5] if text.startswith("big ") else []
     if marked and not tools:
         words = [word for word in words if word not in ("tool", "parallel")]
     value = lambda key, default: next((w.split("=", 1)[1] for w in words if w.startswith(key + "=")), default)
     return {
-        "chunks": int(value("chunks", "3")), "delay": float(value("delay", "0")), "status": int(value("status", "0")),
+        "chunks": int(value("chunks", "3")), "delay": float(value("delay", "0")), "size": int(value("size", "0")), "status": int(value("status", "0")),
         "cut": "cut" in words, "tool": "tool" in words, "thinking": "thinking" in words, "gzip": "gzip" in words,
         "parallel": "parallel" in words, "abandoned": "abandoned" in words,
     }
@@ -187,7 +187,7 @@ def chat(handler, request):
     truth = dict(api="chat", id=id, model=request["model"], response_model=model, input=usage["prompt_tokens"], output=usage["completion_tokens"],
                  cached=64, reasoning=5, finish=[finish], stream=bool(request.get("stream")), status=200, tools=[c["id"] for c in calls])
     if not request.get("stream"):
-        message = {"role": "assistant", "content": None if calls else "hello"}
+        message = {"role": "assistant", "content": None if calls else "x" * how["size"] or "hello"}
         if calls:
             message["tool_calls"] = [{k: v for k, v in c.items() if k != "index"} for c in calls]
         ledger(**truth)
