@@ -40,6 +40,18 @@ struct Stream {
     opened: bool,
     /// The codings and the type of the answer's body are not known.
     unknown_body: bool,
+    /// Request, response: the length of the body that was declared, and what came of it, holes included.
+    declared: [Option<u64>; 2],
+    came: [u64; 2],
+}
+
+impl Stream {
+    /// Of a direction: is the body there as declared, and how many bytes of it are not?
+    fn rest(&self, part: Part) -> (bool, u64) {
+        let at = usize::from(part == Part::Response);
+        let left = self.declared[at].and_then(|declared| declared.checked_sub(self.came[at]));
+        (left == Some(0), left.unwrap_or(0))
+    }
 }
 
 /// All streams.
@@ -113,6 +125,7 @@ impl Streams {
             Told::Hole { stream, bytes } => {
                 let part = self.part(direction);
                 if let Some(stream) = self.open.get_mut(&stream) {
+                    stream.came[usize::from(part == Part::Response)] += bytes;
                     stream.pending.lose(part, LossReason::Dropped, bytes);
                     if let Some(message) = message(&mut stream.pending, part) {
                         message.body.hole(bytes);
@@ -222,6 +235,7 @@ impl Streams {
         self.held += request.size();
         let stream = self.open.entry(number).or_insert_with(|| early(context.time));
         stream.opened = true;
+        stream.declared[0] = length;
         stream.pending.index = index;
         stream.pending.head = head;
         stream.pending.request = request;
@@ -296,6 +310,7 @@ impl Streams {
         let codings = if none { Vec::new() } else { head::codings(&fields.headers) };
         let length = if none { None } else { declared(&fields.headers) };
         stream.unknown_body = fields.unknown && fields.headers.get("content-type").is_none() && codings.is_empty();
+        stream.declared[1] = length;
         let body = Incoming::new(&fields.headers, &codings, context.max_body_size, length);
         let size = fields::size(&fields.headers);
         let message = Message { body, started: block.started, ended: context.time, fields: size };
@@ -313,6 +328,8 @@ impl Streams {
         let why = self.why(direction);
         let Some(stream) = self.open.get_mut(&number).filter(|_| self.role_known) else { return };
         let before = stream.pending.size();
+        let came = &mut stream.came[usize::from(part == Part::Response)];
+        *came = came.saturating_add(bytes.len() as u64);
         if part == Part::Response {
             if stream.pending.response.is_none() {
                 // The head of the answer was not seen, but its body can be.
@@ -331,13 +348,12 @@ impl Streams {
                 message.body = Incoming::new(&headers, &codings, context.max_body_size, None);
             }
         }
-        let held = before;
         let (mut own, time) = (0, context.time);
         if let Some(message) = message(&mut stream.pending, part) {
             message.push(bytes, time, &mut own);
         }
         let (after, opened) = (stream.pending.size(), stream.opened);
-        self.held = (self.held + after).saturating_sub(held);
+        self.held = (self.held + after).saturating_sub(before);
         if !opened && after > MOST_EARLY && !self.asks_lost {
             self.drop_stream(number);
         }
@@ -372,7 +388,12 @@ impl Streams {
             stream.pending.index = self.index();
             stream.pending.break_off(Part::Request, LossReason::Dropped, 0);
         }
-        context.out.push(stream.pending.finish(self.on, reason, [0, 0]));
+        let ([(asked, asks), (answered, answers)], pending) =
+            ([stream.rest(Part::Request), stream.rest(Part::Response)], &mut stream.pending);
+        // Clients close when they have the declared length, without waiting for the empty frame that ends the stream.
+        pending.asked |= asked;
+        pending.answered |= answered;
+        context.out.push(stream.pending.finish(self.on, reason, [asks, answers]));
     }
 
     fn drop_stream(&mut self, number: u32) {
@@ -430,7 +451,7 @@ fn early(time: Timestamp) -> Stream {
         broken: [false; 2],
         losses: Vec::new(),
     };
-    Stream { pending, opened: false, unknown_body: false }
+    Stream { pending, opened: false, unknown_body: false, declared: [None; 2], came: [0; 2] }
 }
 
 fn message(pending: &mut Pending, part: Part) -> Option<&mut Message> {

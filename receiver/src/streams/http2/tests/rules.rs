@@ -133,6 +133,19 @@ fn the_end_of_the_connection_ends_what_is_open() {
 }
 
 #[test]
+fn a_body_of_the_declared_length_is_whole_without_the_end_of_its_stream() {
+    for (text, losses) in [("12345", vec![]), ("123", vec![loss(Part::Response, LossReason::Closed, 2)])] {
+        let mut sides = Sides::default();
+        let mut bench = Bench::new();
+        bench.call(Wrote, &[hello(), ask(&mut sides, 1, "/a", "")].concat());
+        let head = sides.server.head(1, false, &[(":status", "200"), ("content-length", "5")]);
+        bench.call(Read, &[settings(), head, data(1, false, text.as_bytes())].concat());
+        assert!(bench.out.is_empty());
+        assert_eq!(bench.close().take()[0].losses, losses);
+    }
+}
+
+#[test]
 fn a_server_is_seen_too() {
     let mut sides = Sides::default();
     let mut bench = Bench::new();
