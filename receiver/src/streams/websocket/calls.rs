@@ -76,6 +76,8 @@ struct Call {
     flat: bool,
     /// Answered without having been asked for, as far as was seen.
     unasked: bool,
+    /// The answer to what was spoken.
+    voice: bool,
     /// The response's.
     id: Option<String>,
     /// The asking message's own.
@@ -325,10 +327,9 @@ impl Calls {
         let request = Body { bytes, wire_size: message.wire, omitted: message.omitted, marks: Vec::new() };
         let near = |call: &Call| {
             let (first, second) = (call.started.min(message.started), call.started.max(message.started));
-            call.unasked && second.since(first) <= EARLY
+            call.unasked && !call.voice && second.since(first) <= EARLY
         };
-        // In realtime an unasked answer is nothing special.
-        let early = self.open.iter().position(near).filter(|_| self.realtime != Some(true));
+        let early = self.open.iter().position(near);
         let silent = !said.generate && flat;
         let at = early.unwrap_or_else(|| self.open(message.started, message.ended, silent, out));
         let Some(call) = self.open.get_mut(at) else { return };
@@ -356,6 +357,7 @@ impl Calls {
             silent,
             flat: false,
             unasked: true,
+            voice: false,
             id: None,
             event_id: None,
             request: Body::default(),
@@ -382,11 +384,15 @@ impl Calls {
         while let Some(at) = self.open.iter().position(|call| call.broken) {
             self.finish(at, Some(LossReason::Dropped), out);
         }
-        let (started, ended) = self.committed.take().unwrap_or((message.started, message.started));
+        let spoken = self.committed.take();
+        let (started, ended) = spoken.unwrap_or((message.started, message.started));
         let at = self.open(started, ended, false, out);
         let unheard = self.unheard.or((self.realtime != Some(true)).then_some(LossReason::Unobserved));
-        if let (Some(call), Some(reason)) = (self.open.get_mut(at), unheard) {
-            call.lose(Part::Request, reason, 0);
+        if let Some(call) = self.open.get_mut(at) {
+            call.voice = spoken.is_some();
+            if let Some(reason) = unheard {
+                call.lose(Part::Request, reason, 0);
+            }
         }
         Some(at)
     }

@@ -70,7 +70,13 @@ fn an_answer_that_is_told_before_its_question_belongs_to_it() {
     bench.time -= 1_000_000_000 - 1_000;
     bench.asks(&create("m1")).answers(&[completed("r1")]);
     assert_eq!(bench.take().iter().map(summary).collect::<Vec<_>>(), [whole("r1", "m1", 2)]);
+    let mut bench = Bench::new("/v1/realtime", "");
+    bench.answers(&[created("r1")]);
+    bench.time -= 1_000_000_000 - 1_000;
+    bench.asks(&create("m1")).answers(&[json!({"type": "response.done", "response": {"id": "r1"}})]);
+    assert_eq!(bench.end().iter().map(summary).collect::<Vec<_>>(), [whole("r1", "m1", 2)]);
     // One that came long before does not.
+    let mut bench = Bench::new("/v1/responses", "");
     bench.answers(&[created("r2"), delta("x"), completed("r2")]);
     let calls = bench.take();
     assert_eq!(calls[0].losses, [Loss { part: Part::Request, reason: LossReason::Unobserved, bytes: 0 }]);
