@@ -112,11 +112,6 @@ impl<'image> Table<'image> {
         (first <= second && second <= table.end()? && table.end()? > first && table.name(0).is_some()).then_some(table)
     }
 
-    /// Functions in it.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
     /// `functab[index].entryoff`: where a function begins, counted from the beginning of the code.
     fn entry(&self, index: usize) -> Option<u64> {
         u32_at(self.functions, index.checked_mul(8)?).map(u64::from)
@@ -140,10 +135,13 @@ impl<'image> Table<'image> {
         rest.get(..memchr::memchr(0, rest)?)
     }
 
-    /// Where in the names this one stands.
+    /// Where in the names this one stands. None if it is not there, or there twice: the linker writes each name once.
     pub fn named(&self, name: &str) -> Option<u32> {
-        let whole: Vec<u8> = [b"\0", name.as_bytes(), b"\0"].concat();
-        let at = if self.names.starts_with(whole.get(1..)?) { 0 } else { memmem::find(self.names, &whole)? + 1 };
+        let whole = [name.as_bytes(), b"\0"].concat();
+        // The one before ends where it begins.
+        let begins = |at: &usize| at.checked_sub(1).and_then(|before| self.names.get(before)) == Some(&0);
+        let mut found = memmem::find_iter(self.names, &whole).filter(begins);
+        let at = found.next().filter(|_| found.next().is_none())?;
         u32::try_from(at).ok()
     }
 
