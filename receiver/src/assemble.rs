@@ -2,6 +2,9 @@
 
 mod connections;
 mod join;
+mod mcp;
+mod names;
+mod opaque;
 mod plaintext;
 mod recent;
 #[cfg(test)]
@@ -11,17 +14,21 @@ use std::{collections::HashMap, sync::Arc};
 
 use pipeline::{
     ConnectionKey, Kind, Observation, ProcessKey, Timestamp,
-    observation::{Exchange, Exit, Process, ProcessInfo, ProcessPhase, Protocol, Role},
+    observation::{Exchange, Exit, NameSource, OpaqueCall, Process, ProcessInfo, ProcessPhase, Protocol, Role},
+    providers,
 };
 
 use self::{
     connections::Connections,
     join::{Join, Ready},
+    mcp::{Mcp, Outcome},
+    names::Names,
+    opaque::{Closed, Learned, Opaque},
     plaintext::{Plaintext, Seen},
     recent::Recent,
 };
 use crate::{
-    event::{Clock, Event, EventKind, Source},
+    event::{Chunk, Clock, Direction, Event, EventKind, Socket, SocketKind, Source},
     record::{Frame, Header, Scope, Settings},
     targets::{
         rules::{is_known_agent, is_model_path, is_provider_host},
@@ -32,6 +39,9 @@ use crate::{
 /// Exchanges with no sign of a model after which a connection is ruled out. A gateway may be asked for its list of
 /// models and the like first.
 const PLAIN_EXCHANGES: u32 = 8;
+
+/// How far up it is looked for who looked up a name.
+const GENERATIONS: usize = 16;
 
 /// What the kernel side is to be told. A replay has nobody to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +67,9 @@ pub struct Assembler {
     plaintext: Plaintext,
     join: Join,
     connections: Connections,
+    mcp: Mcp,
+    names: Names,
+    opaque: Opaque,
     recent: Recent,
     /// Connections on which nothing of a model was seen so far, with the number of such exchanges.
     plain: HashMap<(ProcessKey, u64), u32>,
@@ -82,6 +95,9 @@ impl Assembler {
             plaintext: Plaintext::new(&header.settings, header.clock),
             join: Join::default(),
             connections: Connections::default(),
+            mcp: Mcp::new(header.clock),
+            names: Names::default(),
+            opaque: Opaque::default(),
             recent: Recent::default(),
             plain: HashMap::new(),
             observer: Arc::new(observer),
@@ -112,6 +128,7 @@ impl Assembler {
                 self.now = self.now.max(self.clock.wall(*time));
                 self.recent.expire(self.now);
                 self.connections.expire(*time);
+                self.mcp.expire(*time);
                 let mut ready = Vec::new();
                 self.join.expire(Some(*time), &mut ready);
                 self.ready(ready, out, commands);
@@ -130,9 +147,15 @@ impl Assembler {
         let mut ready = Vec::new();
         self.join.expire(None, &mut ready);
         self.ready(ready, out, commands);
+        let mut outcomes = Vec::new();
+        self.mcp.finish(self.now.nanos().saturating_sub(self.clock.boot), &mut outcomes);
+        self.mcp(outcomes, out, commands);
         let mut seen = Vec::new();
         self.plaintext.finish(self.now.nanos().saturating_sub(self.clock.boot), &mut seen);
         self.seen(seen, out, commands);
+        for closed in self.opaque.finish(self.now.nanos().saturating_sub(self.clock.boot)) {
+            self.unreadable(closed, out);
+        }
     }
 
     fn event(&mut self, event: &Event, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
@@ -161,6 +184,13 @@ impl Assembler {
                 let mut seen = Vec::new();
                 self.plaintext.exit(key, event.time, &mut seen);
                 self.seen(seen, out, commands);
+                let mut outcomes = Vec::new();
+                self.mcp.exit(key, event.time, &mut outcomes);
+                self.mcp(outcomes, out, commands);
+                for closed in self.opaque.exit(key, event.time) {
+                    self.unreadable(closed, out);
+                }
+                self.opaque.exited(key);
                 self.join.exited(key);
                 self.plain.retain(|(process, _), _| *process != key);
                 let signal = (*signal != 0).then_some(*signal);
@@ -168,25 +198,35 @@ impl Assembler {
                 self.table.exit(event.process);
             }
             EventKind::Map { .. } => {}
-            EventKind::Socket(socket) => self.connections.socket(event.time, socket),
+            EventKind::Socket(socket) => {
+                self.connections.socket(event.time, socket);
+                self.mcp.socket(socket);
+                let key = self.table.key(event.process);
+                self.resolve(key, socket);
+            }
             EventKind::Pair { object, socket, .. } => {
                 let key = self.table.key(event.process);
                 let mut ready = Vec::new();
                 self.join.pair(key, *object, *socket, &mut ready);
                 self.ready(ready, out, commands);
+                self.opaque.rule_out(key, *socket);
                 // Its plaintext is seen: what is on the wire is of no use any more.
                 self.ignore(key, *socket, commands);
             }
-            EventKind::SocketClose { socket, .. } => {
+            EventKind::SocketClose { socket, sent, received } => {
                 let key = self.table.key(event.process);
+                if let Some(closed) = self.opaque.close(key, *socket, event.time, *sent, *received) {
+                    self.unreadable(closed, out);
+                }
                 for connection in self.join.connections(key, *socket) {
                     self.close(key, connection, event.time, out, commands);
                 }
                 self.join.closed(key, *socket);
                 self.connections.closed(event.time, *socket);
+                let mut outcomes = Vec::new();
+                self.mcp.close(key, *socket, event.time, &mut outcomes);
+                self.mcp(outcomes, out, commands);
             }
-            // For parsers of their own, not for the streams.
-            EventKind::Data(chunk) if matches!(chunk.source, Source::Pipe | Source::Handshake | Source::Dns) => {}
             EventKind::Data(chunk) => {
                 let scope = self.settings.scope;
                 let entry = self.table.entry(event.process);
@@ -197,6 +237,22 @@ impl Assembler {
                     return;
                 }
                 let told = entry.watched;
+                match chunk.source {
+                    Source::Pipe => {
+                        let mut outcomes = Vec::new();
+                        self.mcp.data(key, event.time, chunk, &mut outcomes);
+                        return self.mcp(outcomes, out, commands);
+                    }
+                    Source::Handshake => return self.handshake(key, event.time, chunk, commands),
+                    Source::Dns => {
+                        // The whole of it, but for what nobody sends.
+                        if chunk.direction == Direction::Read && chunk.offset == 0 {
+                            self.names.message(key, &chunk.bytes);
+                        }
+                        return;
+                    }
+                    Source::Tls | Source::Record | Source::Socket => {}
+                }
                 let mut ready = Vec::new();
                 self.join.data(key, event.time, chunk, told, &mut ready);
                 self.ready(ready, out, commands);
@@ -329,6 +385,9 @@ impl Assembler {
             match seen {
                 Seen::Foreign(connection) => self.ignore(connection.process, connection.object, commands),
                 Seen::Head { connection, time, host, target } => {
+                    if self.join.socket(connection.process, connection.object).is_none() {
+                        self.opaque.read(connection.process, providers::split_authority(&host).0);
+                    }
                     if is_provider_host(&host) || is_model_path(&target) {
                         self.caller(&connection, time, out, commands);
                     }
@@ -336,6 +395,82 @@ impl Assembler {
                 Seen::Exchange(exchange) => self.exchange(exchange, out, commands),
             }
         }
+    }
+
+    fn mcp(&mut self, outcomes: Vec<Outcome>, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Foreign(process, object) => self.ignore(process, object, commands),
+                Outcome::Call(process, call) => {
+                    if let Some(entry) = self.table.get(process)
+                        && entry.watched
+                    {
+                        out.push(Observation::new(call.ended, entry.info.clone(), Kind::McpCall(call)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A piece of a TLS connection as it is on the wire.
+    fn handshake(&mut self, process: ProcessKey, time: u64, chunk: &Chunk, commands: &mut Vec<Command>) {
+        let socket = chunk.object;
+        let learned = self.opaque.data(process, time, chunk);
+        if let Learned::Offer(offer) = &learned
+            && let Some(facts) = self.connections.facts_mut(socket)
+        {
+            facts.server_name.clone_from(&offer.server_name);
+            facts.alpn.clone_from(&offer.alpn);
+        }
+        if learned != Learned::Nothing && (learned == Learned::Server || self.provider(socket).is_none()) {
+            self.opaque.rule_out(process, socket);
+            self.ignore(process, socket, commands);
+        }
+    }
+
+    /// The name by which a socket's peer is known, if it is a provider's.
+    fn provider(&self, socket: u64) -> Option<(String, NameSource)> {
+        let facts = &self.connections.get(socket)?.facts;
+        let name = match (&facts.server_name, &facts.resolved_name) {
+            (Some(name), _) => (name, NameSource::Sni),
+            (None, Some(name)) => (name, NameSource::Dns),
+            (None, None) => return None,
+        };
+        is_provider_host(name.0).then(|| (name.0.clone(), name.1))
+    }
+
+    /// Notes the name that a process or one above it looked up to get a peer's address.
+    fn resolve(&mut self, process: ProcessKey, socket: &Socket) {
+        let Some(peer) = socket.peer.filter(|_| socket.kind == SocketKind::Tcp) else { return };
+        let above = |key: &ProcessKey| self.table.get(*key).and_then(|entry| entry.info.parent);
+        let processes: Vec<ProcessKey> = std::iter::successors(Some(process), above).take(GENERATIONS).collect();
+        if let Some(name) = self.names.find(&processes, peer.ip())
+            && let Some(facts) = self.connections.facts_mut(socket.id)
+        {
+            facts.resolved_name = Some(name.to_owned());
+        }
+    }
+
+    /// A TLS connection is over whose plaintext was not seen.
+    fn unreadable(&mut self, closed: Closed, out: &mut Vec<Observation>) {
+        let Some((server_name, name_source)) = self.provider(closed.socket) else { return };
+        let Some(facts) = self.connections.facts(closed.socket) else { return };
+        let Some(entry) = self.table.get(closed.process).filter(|entry| entry.watched) else { return };
+        if self.opaque.is_read(closed.process, &server_name) {
+            return;
+        }
+        let call = OpaqueCall {
+            provider: providers::known_host(&server_name).map(str::to_owned),
+            server_name,
+            name_source,
+            facts,
+            started: self.clock.wall(closed.started),
+            ended: self.clock.wall(closed.ended),
+            sent: closed.sent,
+            received: closed.received,
+            first_byte: closed.first_byte,
+        };
+        out.push(Observation::new(call.ended, entry.info.clone(), Kind::OpaqueCall(Box::new(call))));
     }
 
     fn exchange(&mut self, mut exchange: Box<Exchange>, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {

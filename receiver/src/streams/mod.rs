@@ -6,13 +6,16 @@
 
 mod body;
 mod chunked;
+pub mod client_hello;
 mod connection;
 mod content;
+pub mod dns;
 mod fields;
 mod head;
 mod http2;
 pub mod jsonrpc;
 mod pending;
+pub mod tls_records;
 mod websocket;
 #[cfg(test)]
 mod tests;
