@@ -30,16 +30,19 @@ static __always_inline int enter(struct registers *regs, __u64 size, __u64 moved
 	return 0;
 }
 
-static __always_inline int leave(struct registers *regs, __u64 write, int ex)
+/* How a function tells what it moved: as an int; through a pointer, and as a truth; as an ssize_t. */
+enum told { TOLD_INT, TOLD_POINTER, TOLD_LONG };
+
+static __always_inline int leave(struct registers *regs, __u64 write, enum told told)
 {
 	struct frame frame = {.stack = regs->sp - sizeof(__u64), .tgid = bpf_get_current_pid_tgid() >> 32};
 	struct call *call = bpf_map_lookup_elem(&CALLS, &frame);
 	if (!call)
 		return 0;
-	__s64 result = (__s32)regs->ax;
+	__s64 result = told == TOLD_LONG ? (__s64)regs->ax : (__s32)regs->ax;
 	__u64 total = 0;
 	if (result > 0) {
-		if (!ex)
+		if (told != TOLD_POINTER)
 			total = result;
 		else if (bpf_probe_read_user(&total, sizeof(total), (void *)call->moved))
 			total = 0;
@@ -86,28 +89,59 @@ int read_ex_enter(struct registers *regs)
 	return enter(regs, regs->dx, regs->cx, 0);
 }
 
+/* ssl_write_internal from OpenSSL 3.2 on; returns as the _ex functions do. */
+SEC("uprobe/write_flags_enter")
+int write_flags_enter(struct registers *regs)
+{
+	return enter(regs, regs->dx, regs->r8, 1);
+}
+
+SEC("uprobe/write_size_enter")
+int write_size_enter(struct registers *regs)
+{
+	return enter(regs, regs->dx, 0, 1);
+}
+
+SEC("uprobe/read_size_enter")
+int read_size_enter(struct registers *regs)
+{
+	return enter(regs, regs->dx, 0, 0);
+}
+
+SEC("uretprobe/write_size_leave")
+int write_size_leave(struct registers *regs)
+{
+	return leave(regs, 1, TOLD_LONG);
+}
+
+SEC("uretprobe/read_size_leave")
+int read_size_leave(struct registers *regs)
+{
+	return leave(regs, 0, TOLD_LONG);
+}
+
 SEC("uretprobe/write_leave")
 int write_leave(struct registers *regs)
 {
-	return leave(regs, 1, 0);
+	return leave(regs, 1, TOLD_INT);
 }
 
 SEC("uretprobe/write_ex_leave")
 int write_ex_leave(struct registers *regs)
 {
-	return leave(regs, 1, 1);
+	return leave(regs, 1, TOLD_POINTER);
 }
 
 SEC("uretprobe/read_leave")
 int read_leave(struct registers *regs)
 {
-	return leave(regs, 0, 0);
+	return leave(regs, 0, TOLD_INT);
 }
 
 SEC("uretprobe/read_ex_leave")
 int read_ex_leave(struct registers *regs)
 {
-	return leave(regs, 0, 1);
+	return leave(regs, 0, TOLD_POINTER);
 }
 
 /* The address of a TLS object may be used again for another connection, or is. In the payload ring, so that it stays in

@@ -43,13 +43,23 @@ enum Command {
     /// Print the configuration after merging and substitution
     PrintConfig(PrintArgs),
     /// Say for each probe whether it works here, and if not, why and what to do
-    Doctor,
+    ///
+    /// Given files: which TLS stacks are in them, and which of their functions would be attached to.
+    Doctor(DoctorArgs),
     /// Show the main job on a built-in agent, without an API key
     Demo(DemoArgs),
     /// Give the output of a recorded run (`run --record`), on any machine, without root
     Replay(ReplayArgs),
     /// Check signed records: what was changed, removed, doubled or reordered
     Verify(VerifyArgs),
+}
+
+/// `onlooker doctor`
+#[derive(Args, Clone)]
+pub struct DoctorArgs {
+    /// Programs or libraries to look into, instead of at this machine
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 }
 
 /// `onlooker run`
@@ -153,7 +163,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Some(Command::Validate(config)) => crate::validate::validate(&config),
         Some(Command::Components) => crate::components::components(),
         Some(Command::PrintConfig(args)) => crate::print_config::print_config(&args),
-        Some(Command::Doctor) => crate::doctor::doctor(),
+        Some(Command::Doctor(args)) => crate::doctor::doctor(&args.files),
         Some(Command::Demo(args)) => crate::demo::demo(&args),
         Some(Command::Replay(args)) => crate::replay::replay(&args),
         Some(Command::Verify(args)) => crate::verify::verify(&args),

@@ -13,6 +13,7 @@ use super::{
     image::{Image, Source},
     names::{self, Table},
     openssl::{self, ElfError},
+    openssl_internal,
     plan::{Found, Stack},
     rustls,
 };
@@ -31,13 +32,7 @@ const PIECE: usize = 1 << 20;
 
 /// What the name of each search's stack is told by: without any of these strings, no search is begun. Each must be in
 /// every file in which its search can succeed.
-const TELLING: &[&[u8]] = &[
-    boringssl::FILE,
-    rustls::TELLING,
-    // The names that OpenSSL's errors carry (`ERR_raise`, include/openssl/err.h).
-    b"ssl_write_internal\0",
-    go::TELLING,
-];
+const TELLING: &[&[u8]] = &[boringssl::FILE, rustls::TELLING, openssl_internal::WRITE, go::TELLING];
 
 /// Looks for names that the file exports: of any stack. Reads the tables of the names only.
 pub fn exported<'data, R: ReadRef<'data>>(data: R) -> Result<Found, ElfError> {
@@ -95,6 +90,7 @@ fn structural<S: Source>(image: &Image, file: &S, mut found: Found) -> Found {
     // Whoever names a stack's functions has no nameless ones of it.
     if !has(&found, Stack::OpenSsl) {
         add(&mut found, boringssl::find(image));
+        add(&mut found, openssl_internal::find(image));
     }
     add(&mut found, go::find(image));
     // rustls above AWS-LC's AEAD functions: of the two only the upper one, or all would be seen twice.

@@ -13,6 +13,7 @@ pub mod gnutls;
 pub mod image;
 pub mod names;
 pub mod openssl;
+pub mod openssl_internal;
 pub mod plan;
 pub mod procfs;
 pub mod proof;
