@@ -25,6 +25,28 @@ impl Delivery for Sink {
     }
 }
 
+/// What is found in programs.
+#[test]
+#[ignore = "needs real programs: ONLOOKER_FILES=PATH:PATH…"]
+fn programs_are_searched() {
+    for path in std::env::var("ONLOOKER_FILES").unwrap().split(':') {
+        let file = File::open(path).unwrap();
+        let image = Image::read(&file).unwrap();
+        let began = std::time::Instant::now();
+        let found = rustls::find(&image, &file);
+        eprintln!("{path}: {} ms", began.elapsed().as_millis());
+        for plan in &found.plans {
+            eprintln!("  {}", plan.method);
+            for site in &plan.sites {
+                eprintln!("    {:#x} {}", site.entry, site.name);
+            }
+        }
+        for doubt in &found.doubts {
+            eprintln!("  ? {doubt}");
+        }
+    }
+}
+
 /// Any program: attaches to `ONLOOKER_FILE`, runs `ONLOOKER_COMMAND` in a shell, tells what was seen. If the command
 /// leaves its truth in `ONLOOKER_TRUTH`.out and .in, that is compared. What was seen is left in the folder `ONLOOKER_SEEN`.
 #[test]

@@ -184,7 +184,7 @@ fn by_structure(image: &Image) -> Found {
 /// Vtables of `MessageEncrypter` from rustls 0.22 on.
 fn encrypters(code: &Functions<'_>, tables: &[Vtable]) -> Vec<Cipher> {
     let cipher = |table: &Vtable| {
-        let [encrypt, length] = table.methods[..] else { return None };
+        let [encrypt, length] = table.methods()?;
         let kind = Kind::of(code.added(length)?)?;
         code.reads_message(encrypt).then(|| Cipher { kind, vtable: table.clone(), function: encrypt })
     };
@@ -194,7 +194,7 @@ fn encrypters(code: &Functions<'_>, tables: &[Vtable]) -> Vec<Cipher> {
 /// Vtables of `MessageDecrypter`.
 fn decrypters(code: &Functions<'_>, tables: &[Vtable]) -> Vec<Cipher> {
     let cipher = |table: &Vtable| {
-        let [decrypt] = table.methods[..] else { return None };
+        let [decrypt] = table.methods()?;
         let shortest = code.shortest(decrypt)?;
         // What is left is compared with what TLS allows: 2^14 bytes, and in TLS 1.3 the content type (there it may be a
         // function of its own, `into_tls13_unpadded_message`). The compiler may compare what there was before, which
@@ -221,7 +221,7 @@ fn old_encrypters(code: &Functions<'_>, tables: &[Vtable], decrypters: &[Cipher]
     for decrypter in decrypters {
         let apart = |table: &Vtable| table.address.abs_diff(decrypter.vtable.address);
         let fits = |table: &&Vtable| {
-            let [encrypt] = table.methods[..] else { return false };
+            let Some([encrypt]) = table.methods() else { return false };
             apart(table) <= NEAR
                 && table.align == decrypter.vtable.align
                 && table.size.checked_sub(decrypter.vtable.size).is_some_and(|spare| spare <= 8)
@@ -231,12 +231,12 @@ fn old_encrypters(code: &Functions<'_>, tables: &[Vtable], decrypters: &[Cipher]
         };
         let mut near: Vec<_> = tables.iter().filter(fits).collect();
         near.sort_by_key(|table| apart(table));
-        near.dedup_by_key(|table| table.methods.first().copied());
+        near.dedup_by_key(|table| table.methods::<1>());
         // More than one: not told apart.
         if let [table] = near[..]
-            && let Some(function) = table.methods.first()
+            && let Some([function]) = table.methods()
         {
-            found.push(Cipher { kind: decrypter.kind, vtable: table.clone(), function: *function });
+            found.push(Cipher { kind: decrypter.kind, vtable: table.clone(), function });
         }
     }
     found
@@ -525,30 +525,4 @@ fn limit(body: &[Instruction], index: usize) -> Option<u64> {
         }
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[ignore = "needs real programs: ONLOOKER_FILES=PATH:PATH…"]
-    fn real_programs() {
-        for path in std::env::var("ONLOOKER_FILES").unwrap().split(':') {
-            let file = std::fs::File::open(path).unwrap();
-            let image = Image::read(&file).unwrap();
-            let began = std::time::Instant::now();
-            let found = find(&image, &file);
-            eprintln!("{path}: {} ms", began.elapsed().as_millis());
-            for plan in &found.plans {
-                eprintln!("  {}", plan.method);
-                for site in &plan.sites {
-                    eprintln!("    {:#x} {}", site.entry, site.name);
-                }
-            }
-            for doubt in &found.doubts {
-                eprintln!("  ? {doubt}");
-            }
-        }
-    }
 }
