@@ -20,19 +20,27 @@ pub struct Pointers {
     all: Vec<(u64, u64)>,
     /// Of those, the ones to code.
     code: Vec<(u64, u64)>,
+    /// They are not relocated.
+    absolute: bool,
 }
 
 impl Pointers {
     /// Collects them. In a file that is not relocatable only pointers to code are told from numbers.
     pub fn of(image: &Image) -> Self {
         let mut all = relative(image);
-        if all.is_empty() {
+        let absolute = all.is_empty();
+        if absolute {
             all = in_place(image);
         }
         all.sort_unstable();
         all.dedup_by_key(|pointer| pointer.0);
         let code = all.iter().filter(|(_, target)| is_code(image, *target)).copied().collect();
-        Self { all, code }
+        Self { all, code, absolute }
+    }
+
+    /// True if the file is not relocatable: jump tables are pointers to code, too.
+    pub fn are_absolute(&self) -> bool {
+        self.absolute
     }
 
     /// The pointer at this address.

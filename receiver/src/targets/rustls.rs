@@ -247,6 +247,8 @@ struct Functions<'a> {
     image: &'a Image,
     /// Addresses that data points to, in order: functions begin there.
     starts: Vec<u64>,
+    /// So may cases of jump tables.
+    absolute: bool,
 }
 
 impl<'a> Functions<'a> {
@@ -254,7 +256,7 @@ impl<'a> Functions<'a> {
         let mut starts: Vec<u64> = pointers.to_code().iter().map(|pointer| pointer.1).collect();
         starts.sort_unstable();
         starts.dedup();
-        Self { image, starts }
+        Self { image, starts, absolute: pointers.are_absolute() }
     }
 
     fn decode(&self, address: u64, bytes: usize) -> Vec<u8> {
@@ -270,7 +272,8 @@ impl<'a> Functions<'a> {
         let mut body = Vec::new();
         for instruction in decoder {
             let at = instruction.ip();
-            let next_function = at != start && self.starts.binary_search(&at).is_ok();
+            let case = table && self.absolute;
+            let next_function = at != start && !case && self.starts.binary_search(&at).is_ok();
             if instruction.is_invalid() || next_function || body.len() >= most {
                 break;
             }
