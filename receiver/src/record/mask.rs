@@ -2,19 +2,24 @@
 //!
 //! It does not parse messages, so that no framing error can let a credential through. It works on lines, in heads and
 //! bodies alike: the value of a header line with a secret name ([`is_sensitive_header`]), the value of a secret query key
-//! after `?` or `&`, the value of a JSON string member with a secret name (the answers of token endpoints). Bytes of a
-//! connection that does not speak HTTP/1 are overwritten entirely: HTTP/2 compresses its headers.
+//! after `?` or `&`, the value of a JSON string member with a secret name (the answers of token endpoints). HTTP/2 compresses
+//! its headers, so there they are found by its frames ([`http2`]). Bytes of another connection are overwritten entirely. JSON-RPC on pipes is
+//! treated as lines of a body; what is encrypted, and look-ups of names, are kept as they are.
 //!
 //! The state is one byte machine per connection and direction: any split of a call into chunks gives the same bytes.
+
+mod fields;
+mod http2;
 
 use std::collections::HashMap;
 
 use pipeline::ProcessKey;
 
 use crate::{
-    event::{Chunk, Direction},
-    streams::is_sensitive_header,
+    event::{Chunk, Direction, Source},
+    streams::{http2_coding, is_sensitive_header},
 };
+use http2::Frames;
 
 /// Query keys that carry credentials.
 const QUERY: &[&str] = &[
@@ -100,7 +105,7 @@ enum State {
     Opaque(Option<Name>),
     /// After a loss, at the beginning of a call: a new message, or the rest of a line that may be secret.
     Resume(Name),
-    /// HTTP/2: never to be read.
+    /// HTTP/2: not to be read here.
     Locked,
     /// At the start of a line; true after a secret one, which a blank continues (RFC 9112, section 5.2).
     Start(bool),
@@ -136,6 +141,42 @@ impl Lane {
 struct Connection {
     read: Lane,
     write: Lane,
+    /// Read, write, if it speaks HTTP/2.
+    http2: Option<Box<[Frames; 2]>>,
+}
+
+impl Connection {
+    const NEW: Connection = Connection { read: Lane::NEW, write: Lane::NEW, http2: None };
+
+    /// The masked bytes, if the connection speaks HTTP/2. `gap`: bytes that are missing before them; `None` if none are,
+    /// `Some(None)` if their number is not known.
+    fn http2(&mut self, chunk: &Chunk, gap: Option<Option<u64>>) -> Option<Vec<u8>> {
+        let border = chunk.offset == 0;
+        let opaque = |lane: &Lane| matches!(lane.state, State::Opaque(_));
+        if self.http2.is_none()
+            && border
+            && opaque(&self.read)
+            && opaque(&self.write)
+            && http2_coding::begins(&chunk.bytes)
+        {
+            self.http2 = Some(Box::new([Frames::new(), Frames::new()]));
+        }
+        let [read, write] = &mut **self.http2.as_mut()?;
+        let frames = if chunk.direction == Direction::Read { read } else { write };
+        if border && frames.at_rest() && BEGINNINGS.iter().any(|beginning| chunk.bytes.starts_with(beginning)) {
+            // The address serves another connection.
+            self.http2 = None;
+            self.read.state = State::Opaque(None);
+            self.write.state = State::Opaque(None);
+            return None;
+        }
+        if let Some(gap) = gap {
+            frames.hole(gap);
+        }
+        let mut out = chunk.bytes.to_vec();
+        frames.mask(&mut out, border);
+        Some(out)
+    }
 }
 
 /// Masks the plaintext of all connections.
@@ -147,17 +188,37 @@ pub struct Masker {
 impl Masker {
     /// The bytes of a chunk without credentials. Chunks of a connection must come in order.
     pub fn mask(&mut self, process: ProcessKey, chunk: &Chunk) -> Vec<u8> {
-        let connection =
-            self.connections.entry((process, chunk.object)).or_insert(Connection { read: Lane::NEW, write: Lane::NEW });
+        // The beginnings of TLS connections are no secret, their records are encrypted, and a look-up holds a name.
+        if matches!(chunk.source, Source::Handshake | Source::Dns) {
+            return chunk.bytes.to_vec();
+        }
+        let connection = self.connections.entry((process, chunk.object)).or_insert(Connection::NEW);
+        let (total, offset) = match chunk.direction {
+            Direction::Read => connection.read.next,
+            Direction::Write => connection.write.next,
+        };
+        let whole = if chunk.offset == 0 { offset == total } else { (chunk.total, chunk.offset) == (total, offset) };
+        let gap = match total.checked_sub(offset) {
+            Some(left) if chunk.offset == 0 => Some(left),
+            _ if chunk.total == total => chunk.offset.checked_sub(offset),
+            left => left.map(|left| left.saturating_add(chunk.offset)),
+        };
+        let masked = if chunk.source == Source::Pipe { None } else { connection.http2(chunk, (!whole).then_some(gap)) };
         let (lane, other) = match chunk.direction {
             Direction::Read => (&mut connection.read, &mut connection.write),
             Direction::Write => (&mut connection.write, &mut connection.read),
         };
-        let (total, offset) = lane.next;
-        let whole = if chunk.offset == 0 { offset == total } else { (chunk.total, chunk.offset) == (total, offset) };
+        if let Some(masked) = masked {
+            lane.next = (chunk.total, chunk.offset.saturating_add(chunk.bytes.len() as u64));
+            return masked;
+        }
         if !whole && !matches!(lane.state, State::Opaque(_) | State::Locked) {
             // The lost bytes may have been the beginning of a secret line; or a new call begins a new message.
             lane.state = if chunk.offset == 0 { State::Resume(Name::EMPTY) } else { State::Secret };
+        }
+        // The kernel side knows JSON-RPC before it copies anything.
+        if chunk.source == Source::Pipe && matches!(lane.state, State::Opaque(_)) {
+            lane.state = State::Start(false);
         }
         if let State::Opaque(matched) = &mut lane.state {
             if chunk.offset == 0 {
@@ -182,9 +243,19 @@ impl Masker {
             }
             out.push(step(&mut lane.state, *byte));
             rest = after;
-        }
-        if matches!(lane.state, State::Locked) {
-            other.state = State::Locked;
+            if matches!(lane.state, State::Locked) {
+                // The client's preface: what follows are frames, and what comes the other way too.
+                let mut own = Frames::in_preface(PREFACE.len());
+                let theirs = if other.next == (0, 0) { Frames::at_first() } else { Frames::new() };
+                let done = out.len();
+                out.extend_from_slice(rest);
+                own.mask(out.get_mut(done..).unwrap_or_default(), false);
+                connection.http2 = Some(Box::new(match chunk.direction {
+                    Direction::Read => [own, theirs],
+                    Direction::Write => [theirs, own],
+                }));
+                break;
+            }
         }
         out
     }
@@ -373,8 +444,10 @@ mod tests {
 
     #[test]
     fn what_is_not_http_1_is_overwritten_entirely() {
-        let masked = mask(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\n"], &[]);
-        assert_eq!(masked.trim_start_matches("PRI * HTTP/2").trim_matches('*'), "");
+        let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        assert_eq!(mask(&[preface.as_bytes(), b"SECRET no frame"], &[]), format!("{preface}***************"));
+        let again = [preface.as_bytes(), b"GET /?key=SECRET HTTP/1.1\r\n"];
+        assert_eq!(mask(&again, &[]), format!("{preface}GET /?key=****** HTTP/1.1\r\n"));
         assert_eq!(mask(&[b"\x16\x03binary"], &[]), "********");
         assert_eq!(mask(&[b"tail of something", b"GET /a HTTP/1.1\r\n"], &[]), "*****************GET /a HTTP/1.1\r\n");
     }

@@ -80,7 +80,9 @@ fn write(
                 let mut event = event.clone();
                 match &mut event.kind {
                     EventKind::Data(chunk) => chunk.bytes = masker.mask(event.process, chunk).into(),
-                    EventKind::Close { object } => masker.close(event.process, *object),
+                    EventKind::Close { object } | EventKind::SocketClose { socket: object, .. } => {
+                        masker.close(event.process, *object);
+                    }
                     EventKind::Exit { .. } => masker.exit(event.process),
                     _ => {}
                 }

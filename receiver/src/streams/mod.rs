@@ -29,6 +29,7 @@ use crate::event::{Chunk, Clock};
 use connection::{Connection, Context, End};
 
 pub use fields::is_sensitive_header;
+pub(crate) use http2::coding as http2_coding;
 
 /// Limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::huffman;
 
 /// Appendix A.
 #[rustfmt::skip]
-pub(super) const STATIC: [(&str, &str); 61] = [
+pub(crate) const STATIC: [(&str, &str); 61] = [
     (":authority", ""), (":method", "GET"), (":method", "POST"), (":path", "/"), (":path", "/index.html"),
     (":scheme", "http"), (":scheme", "https"), (":status", "200"), (":status", "204"), (":status", "206"),
     (":status", "304"), (":status", "400"), (":status", "404"), (":status", "500"), ("accept-charset", ""),
@@ -25,6 +25,9 @@ pub(super) const STATIC: [(&str, &str); 61] = [
     ("strict-transport-security", ""), ("transfer-encoding", ""), ("user-agent", ""), ("vary", ""), ("via", ""),
     ("www-authenticate", ""),
 ];
+
+/// So many of them, the first, are pseudo-headers.
+pub(crate) const PSEUDO: usize = 14;
 
 /// What an entry counts beside its bytes (section 4.1).
 const OVERHEAD: usize = 32;

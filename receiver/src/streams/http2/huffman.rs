@@ -112,6 +112,59 @@ fn symbol(window: u32) -> Option<(u16, usize)> {
     None
 }
 
+/// The code of `*`, which is one byte long: so many of them are as good as so many bytes of any coded string.
+pub(crate) const STAR: u8 = 0xf9;
+
+/// Bits of filler that symbols of one byte or less can give.
+fn fills(bits: usize) -> bool {
+    bits == 0 || (5..=8).contains(&bits) || bits >= 10
+}
+
+/// Writes a coded string anew in its own length: symbols, and whether each is to be overwritten.
+pub(crate) fn overwrite(coded: &mut [u8], symbols: impl Iterator<Item = (u8, bool)>) {
+    const FILLERS: [(u32, usize); 4] = [(0xf9, 8), (0x5d, 7), (0x19, 6), (0, 5)];
+    let (mut out, mut bits, mut have) = (Vec::with_capacity(coded.len()), 0u64, 0);
+    let mut put = |code: u32, length: usize| {
+        bits = bits << length | u64::from(code);
+        have += length;
+        while have >= 8 {
+            have -= 8;
+            out.push((bits >> have) as u8);
+        }
+    };
+    let mut gone = 0;
+    for symbol in symbols.map(Some).chain([None]) {
+        if let Some((symbol, true)) = symbol {
+            gone += LENGTHS.get(usize::from(symbol)).map_or(0, |length| usize::from(*length));
+            continue;
+        }
+        while gone > 0 {
+            let Some((code, length)) =
+                FILLERS.iter().copied().find(|(_, length)| gone.checked_sub(*length).is_some_and(fills))
+            else {
+                return coded.fill(STAR);
+            };
+            put(code, length);
+            gone -= length;
+        }
+        if let Some((symbol, _)) = symbol {
+            let Some((code, length)) = code_of(symbol) else { return coded.fill(STAR) };
+            put(code, length);
+        }
+    }
+    put(0x7f, 7);
+    out.truncate(coded.len());
+    if out.len() == coded.len() { coded.copy_from_slice(&out) } else { coded.fill(STAR) }
+}
+
+/// The code of a byte, and its length.
+fn code_of(symbol: u8) -> Option<(u32, usize)> {
+    let length = usize::from(*LENGTHS.get(usize::from(symbol))?);
+    let (start, first, _) = CODE.lengths.get(length).copied()?;
+    let place = CODE.symbols.iter().skip(usize::from(start)).position(|at| *at == u16::from(symbol))?;
+    Some((first + u32::try_from(place).ok()?, length))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -141,6 +194,12 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn fillers_are_what_they_should_be() {
+        let codes: Vec<_> = [b'*', b'B', b'3', b'0'].into_iter().map(|symbol| code_of(symbol).unwrap()).collect();
+        assert_eq!(codes, [(u32::from(STAR), 8), (0x5d, 7), (0x19, 6), (0, 5)]);
+    }
+
+    #[test]
     fn strings_that_are_not_in_the_code_are_refused() {
         let decoded = |coded: &[u8]| {
             let mut out = Vec::new();
@@ -156,6 +215,22 @@ pub(super) mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_overwritten_keeps_its_length(text in "[ -~]{0,40}", from in 0usize..40, to in 0usize..40) {
+            let before = encode(text.as_bytes());
+            let mut coded = before.clone();
+            let gone = |at: usize| (from..to).contains(&at);
+            overwrite(&mut coded, text.bytes().enumerate().map(|(at, byte)| (byte, gone(at))));
+            let mut out = Vec::new();
+            prop_assert_eq!(decode(&coded, &mut out), Ok(()));
+            let kept: Vec<u8> = text.bytes().enumerate().filter(|(at, _)| !gone(*at)).map(|(_, byte)| byte).collect();
+            let (head, tail) = kept.split_at(from.min(kept.len()));
+            prop_assert!(out.starts_with(head) && out.ends_with(tail));
+            let fill = out.get(head.len()..out.len() - tail.len()).unwrap();
+            prop_assert!(fill.iter().all(|byte| b"*B30".contains(byte)));
+            prop_assert!(from < to || coded == before);
+        }
+
         #[test]
         fn what_is_encoded_is_decoded(text: Vec<u8>) {
             let mut out = Vec::new();

@@ -294,7 +294,8 @@ impl Lane {
             Some(stream) => frame.kind == CONTINUATION && frame.stream == stream,
             None => frame.kind != CONTINUATION || !self.from_start || self.holed,
         };
-        if !frame.allowed() || !in_order {
+        let strange = frame.kind > CONTINUATION && frame.length > self.longest;
+        if !frame.allowed() || !in_order || strange {
             return self.lose(0, told);
         }
         match frame.kind {

@@ -13,6 +13,23 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
+/// What the recorder needs to overwrite credentials.
+pub(crate) mod coding {
+    pub(crate) use super::{
+        frame::{
+            CONTINUATION, Chain, DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, Head, PADDED, PREFACE, PRIORITIZED,
+            PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, USUAL_LENGTH, WINDOW_UPDATE, begins,
+        },
+        hpack::{PSEUDO, STATIC},
+        huffman::{STAR, overwrite},
+    };
+
+    /// Decodes a string in Huffman's code; false if it is not.
+    pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> bool {
+        super::huffman::decode(coded, out).is_ok()
+    }
+}
+
 use pipeline::{
     ConnectionKey,
     observation::{LossReason, Protocol, Role},
