@@ -9,7 +9,7 @@ use memchr::memmem::Finder;
 use object::{ReadCache, ReadRef};
 
 use super::{
-    awslc, boringssl, gnutls, go,
+    awslc, boringssl, cheap, gnutls, go,
     image::{Image, Source},
     names::{self, Table},
     openssl::{self, ElfError},
@@ -21,8 +21,17 @@ use super::{
 /// How plans are found that need no proof.
 pub const BY_NAME: &str = "names of functions";
 
-/// The version of the searches: what an older one answered is asked again.
-pub const VERSION: u32 = 1;
+/// The version of the searches, a digest of their source: what another one answered is asked again.
+pub const VERSION: u32 = parse(env!("ONLOOKER_SEARCHES"));
+
+const fn parse(digits: &str) -> u32 {
+    let (bytes, mut number, mut at) = (digits.as_bytes(), 0u32, 0);
+    while at < bytes.len() {
+        number = number.wrapping_mul(10).wrapping_add((bytes[at] - b'0') as u32);
+        at += 1;
+    }
+    number
+}
 
 /// Files below this are not searched for what has no name: a TLS stack with all that goes with it is larger.
 pub const SMALLEST: u64 = 512 << 10;
@@ -54,6 +63,14 @@ pub fn names<'data, R: ReadRef<'data>>(data: R) -> Result<Found, ElfError> {
     if found.plans.is_empty() { named(data, Table::All) } else { Ok(found) }
 }
 
+/// The same, by functions that cost less to watch, where that is quickly told.
+pub fn cheaper(mut found: Found, file: &File) -> Found {
+    if file.metadata().is_ok_and(|stat| stat.len() <= cheap::LARGEST) {
+        cheap::choose(&mut found, file);
+    }
+    found
+}
+
 /// Looks for everything that is in a file. Takes up to a second or two for the largest.
 pub fn file(file: &File) -> Found {
     // Damaged tables of names do not hide the code.
@@ -65,7 +82,7 @@ pub fn file(file: &File) -> Found {
         (exported, all)
     };
     if !exported.plans.is_empty() {
-        return exported;
+        return cheaper(exported, file);
     }
     if file.metadata().map_or(true, |stat| stat.len() < SMALLEST) || !tells(file).unwrap_or(false) {
         return found;

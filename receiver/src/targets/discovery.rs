@@ -361,6 +361,7 @@ impl<A: Attach> Discovery<A> {
         let data = ReadCache::new(&file);
         match if small { analysis::names(&data) } else { analysis::exported(&data) } {
             Ok(found) if !found.plans.is_empty() => {
+                let found = analysis::cheaper(found, &file);
                 let links = attach(&mut self.attacher, &file, &found.plans);
                 self.attached(id, name, found, links, None);
             }

@@ -4,6 +4,7 @@ pub mod analysis;
 pub mod awslc;
 pub mod boringssl;
 pub mod cache;
+pub mod cheap;
 pub mod commands;
 pub mod discovery;
 pub mod errors;
