@@ -66,7 +66,7 @@ fn compare(piece: &Bytes, event: &str) {
         });
         println!("{name}: HTTP/1 {old:.0} {unit}, HTTP/2 {new:.0} {unit}, ratio {:.2}", new / old);
     };
-    let (uploads, pieces) = (64, 512);
+    let (uploads, pieces) = (16, 512);
     let size = pieces * piece.len();
     let mut old = Vec::new();
     let mut new = vec![one(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), Direction::Write)];

@@ -86,6 +86,9 @@ pub fn classify(exchange: &Exchange, custom: &[CustomRow]) -> Option<Match> {
     } else if !websocket && path == Some(Api::Realtime) {
         return None;
     }
+    if exchange.protocol == Protocol::Http2 && exchange.request.target.is_empty() {
+        path = shaped(exchange);
+    }
     if path.is_none() && custom.is_empty() {
         return None;
     }
@@ -100,6 +103,22 @@ pub fn classify(exchange: &Exchange, custom: &[CustomRow]) -> Option<Match> {
     // Only messages of a model's API become an exchange of a WebSocket.
     let known = host.is_some() || row.is_some() || websocket;
     Some(Match { format, provider, server, path: path.is_some(), host: known })
+}
+
+/// Which API an exchange of HTTP/2 speaks whose path is not known, because the connection was joined in its middle: by the
+/// fields of its request and the kind of object that answered.
+fn shaped(exchange: &Exchange) -> Option<Api> {
+    let body = Object::from_bytes(&exchange.request.body.bytes).filter(|body| body.has("model"))?;
+    let answer = &exchange.response.as_ref()?.body.bytes;
+    let start = String::from_utf8_lossy(answer.get(..answer.len().min(1024)).unwrap_or_default()).replace(": ", ":");
+    let says = |words: &[&str]| words.iter().any(|word| start.contains(word));
+    if body.has("messages") {
+        if says(&["\"object\":\"chat.completion"]) {
+            return Some(Api::ChatCompletions);
+        }
+        return says(&["\"type\":\"message_start\"", "\"type\":\"message\""]).then_some(Api::Messages);
+    }
+    (body.has("input") && says(&["\"object\":\"response\"", "\"type\":\"response.created\""])).then_some(Api::Responses)
 }
 
 /// Which API an exchange of a WebSocket speaks, by the message that asked: a request of the responses API has its fields
