@@ -7,6 +7,7 @@ use std::{
 };
 
 fn main() {
+    version_of_searches();
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../bpf");
     let object = PathBuf::from(env::var("OUT_DIR").unwrap_or_default()).join("onlooker.bpf.o");
     for folder in [root.clone(), root.join("include")] {
@@ -48,6 +49,29 @@ fn main() {
             break;
         }
     }
+}
+
+/// A digest of the searches' source (FNV-1a): the cache of their answers is another one's after any change.
+fn version_of_searches() {
+    let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("src/targets");
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut folders = vec![folder];
+    while let Some(folder) = folders.pop() {
+        println!("cargo::rerun-if-changed={}", folder.display());
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                println!("cargo::rerun-if-changed={}", path.display());
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let contents = files.iter().flat_map(|file| std::fs::read(file).unwrap_or_default());
+    let digest = contents.fold(0x811c_9dc5_u32, |digest, byte| (digest ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    println!("cargo::rustc-env=ONLOOKER_SEARCHES={digest}");
 }
 
 fn fail(message: &str) {

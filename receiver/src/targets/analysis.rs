@@ -151,3 +151,6 @@ fn tells(file: &File) -> io::Result<bool> {
         kept = filled - from;
     }
 }
+
+#[cfg(test)]
+mod tests;
