@@ -79,7 +79,7 @@ struct moving {
 	__u64 vector; /* address of the next iovec */
 	__u64 vectors; /* iovecs to come */
 	__u64 offset; /* bytes handed over */
-	__u8 head[HEAD + 8];
+	__u8 head[2 * HEAD]; /* twice, so that the verifier sees that no piece can go beyond it */
 };
 struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct moving); } MOVING SEC(".maps");
 
@@ -191,29 +191,25 @@ __attribute__((noinline)) __u64 beginning(__u64 size)
 	struct moving *moving = scratch();
 	if (!moving)
 		return 0;
-	__u64 base = moving->move.buffer, length = moving->move.size;
-	if (!base) {
-		/* Some libraries put empty pieces first. */
-		for (int i = 0; i < 4; i++) {
-			struct iovec vector = {};
-			if ((__u64)i >= moving->move.vectors ||
-			    bpf_probe_read_user(&vector, sizeof(vector), (void *)(moving->move.vector + i * sizeof(vector))))
-				return 0;
-			if (vector.length) {
-				base = vector.base;
-				if (vector.length < length)
-					length = vector.length;
-				break;
-			}
-		}
-		if (!base)
-			return 0;
-	}
-	if (length > size)
-		length = size;
+	if (size > moving->move.size)
+		size = moving->move.size;
 	__builtin_memset(moving->head, 0, 16);
-	asm volatile("if %[n] <= %[max] goto +1; %[n] = %[max]" : [n] "+r"(length) : [max] "i"(HEAD));
-	return bpf_probe_read_user(moving->head, length, (void *)base) ? 0 : length;
+	/* A message may be in several pieces, empty ones among them. */
+	__u64 length = 0;
+	for (int i = 0; i < 6 && length < size; i++) {
+		struct iovec piece = {.base = moving->move.buffer, .length = moving->move.size};
+		if (!piece.base && ((__u64)i >= moving->move.vectors ||
+				    bpf_probe_read_user(&piece, sizeof(piece), (void *)(moving->move.vector + i * sizeof(piece)))))
+			break;
+		__u64 part = piece.length < size - length ? piece.length : size - length;
+		__u64 at = length;
+		asm volatile("if %[n] <= %[max] goto +1; %[n] = %[max]" : [n] "+r"(part) : [max] "i"(HEAD));
+		asm volatile("%[n] &= %[mask]" : [n] "+r"(at) : [mask] "i"(HEAD - 1));
+		if (part && bpf_probe_read_user(moving->head + at, part, (void *)piece.base))
+			break;
+		length += part;
+	}
+	return length;
 }
 
 /* The four bytes as they are read from memory on this machine. */
