@@ -86,9 +86,69 @@ fn files_of_program(program: &str, search: &str) -> Vec<PathBuf> {
                 }
             }
         }
+        files.extend(natives_of_package(&real));
         files.push(real);
     }
     files
+}
+
+/// Least size of a native program or library that may have TLS of its own.
+const NATIVE: u64 = 1 << 20;
+
+/// Folder entries that are looked at in one package, and how deep.
+const ENTRIES: usize = 4096;
+const DEPTH: usize = 8;
+
+/// Native programs and libraries in the npm package of a script, and in its packages for this platform: what a command
+/// that is only a wrapper starts (`codex` is a script, and the program is in `@openai/codex-linux-x64`).
+fn natives_of_package(script: &Path) -> Vec<PathBuf> {
+    let is_modules = |folder: &Path| folder.file_name().is_some_and(|name| name == "node_modules");
+    // node_modules/name/… or node_modules/@scope/name/…
+    let package = script.ancestors().skip(1).find(|folder| {
+        let above = folder.parent();
+        let scope = above.and_then(Path::parent);
+        folder.join("package.json").is_file() && (above.is_some_and(is_modules) || scope.is_some_and(is_modules))
+    });
+    let Some(package) = package else { return Vec::new() };
+    let mut folders = vec![package.to_owned()];
+    let manifest = std::fs::read(package.join("package.json")).unwrap_or_default();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap_or_default();
+    let arch = if cfg!(target_arch = "aarch64") { ["arm64", "aarch64"] } else { ["x64", "x86_64"] };
+    let optional = manifest.get("optionalDependencies").and_then(serde_json::Value::as_object);
+    for name in optional.into_iter().flat_map(serde_json::Map::keys) {
+        if !name.contains("linux") || !arch.iter().any(|arch| name.contains(arch)) || name.contains("..") {
+            continue;
+        }
+        let beside = package.ancestors().skip(1).filter(|folder| is_modules(folder)).map(|folder| folder.join(name));
+        folders.extend(beside.chain([package.join("node_modules").join(name)]).filter(|folder| folder.is_dir()));
+    }
+    let mut files = Vec::new();
+    for folder in folders {
+        let mut left = ENTRIES;
+        natives(&folder, DEPTH, &mut left, &mut files);
+    }
+    files
+}
+
+fn natives(folder: &Path, depth: usize, left: &mut usize, files: &mut Vec<PathBuf>) {
+    for path in entries(folder, |name| name != "node_modules") {
+        if *left == 0 {
+            return;
+        }
+        *left -= 1;
+        let Ok(stat) = path.symlink_metadata() else { continue };
+        if stat.is_dir() && depth > 0 {
+            natives(&path, depth - 1, left, files);
+        } else if stat.is_file() && stat.len() >= NATIVE && is_elf(&path) {
+            files.push(path);
+        }
+    }
+}
+
+fn is_elf(path: &Path) -> bool {
+    use std::io::Read;
+    let mut magic = [0; 4];
+    File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
 }
 
 /// Where a program is: by its path or on the search path; behind a version manager's shim all that it may start.
@@ -135,6 +195,28 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn a_wrapper_leads_to_the_program_of_its_platform() {
+        let root = tempfile::tempdir().unwrap();
+        let modules = root.path().join("node_modules");
+        let (package, native) = (modules.join("@o/codex"), modules.join("@o/codex-linux-x64/vendor/bin"));
+        fs::create_dir_all(package.join("bin")).unwrap();
+        fs::create_dir_all(&native).unwrap();
+        fs::create_dir_all(modules.join(".bin")).unwrap();
+        let manifest = r#"{"optionalDependencies": {"@o/codex-linux-x64": "1", "@o/codex-darwin-x64": "1"}}"#;
+        fs::write(package.join("package.json"), manifest).unwrap();
+        fs::write(package.join("bin/codex.js"), "#!/usr/bin/env node\n").unwrap();
+        let mut program = b"\x7fELF".to_vec();
+        program.resize(2 << 20, 0);
+        fs::write(native.join("codex"), program).unwrap();
+        std::os::unix::fs::symlink("../@o/codex/bin/codex.js", modules.join(".bin/codex")).unwrap();
+        let command = [modules.join(".bin/codex").display().to_string()];
+        let files = files_of_command(&command, "", "");
+        if cfg!(target_arch = "x86_64") {
+            assert!(files.iter().any(|file| file.ends_with("codex-linux-x64/vendor/bin/codex")), "{files:?}");
+        }
+    }
 
     #[test]
     fn a_command_leads_to_its_interpreter_and_its_libraries() {
