@@ -13,7 +13,7 @@ use std::{
 use receiver::{
     event::{Direction, Event, EventKind},
     probes::{Delivery, Options, Probes, Reader, Scope, now, tls::Links},
-    targets::openssl,
+    targets::{analysis, openssl, plan::Plan},
 };
 
 /// One at a time: "what this process forks" is a property of the whole test process.
@@ -338,6 +338,81 @@ fn the_cost_of_a_call() {
     let (_, links) = watch.run("quiet", |_, _| {});
     eprintln!("after a quiet while: delivered in {} us", watch.sink.0.lock().unwrap().slowest / 1000);
     drop(links);
+}
+
+/// Sends 2 KB back and forth over TLS to itself by memory BIOs; prints ns of a round: the best of ten times 1000.
+const ROUNDS: &str = r#"
+import ssl, sys, time
+def context(server):
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    if server: c.load_cert_chain(sys.argv[1], sys.argv[2])
+    else: c.check_hostname = False; c.verify_mode = ssl.CERT_NONE
+    return c
+a, b = ssl.MemoryBIO(), ssl.MemoryBIO()
+client, server = context(False).wrap_bio(a, b), context(True).wrap_bio(b, a, server_side=True)
+for _ in range(8):
+    for side in (client, server):
+        try: side.do_handshake()
+        except ssl.SSLWantReadError: pass
+big, best = b"x" * 2048, 1 << 60
+for _ in range(10):
+    began = time.perf_counter_ns()
+    for _ in range(1000):
+        client.write(big); server.read(4096); server.write(big); client.read(4096)
+    best = min(best, (time.perf_counter_ns() - began) // 1000)
+    time.sleep(0.02)
+print(best)
+"#;
+
+/// The libssl that python3 maps, and a certificate in this folder; none if there is no such thing.
+fn library_and_certificate(folder: &Path) -> Option<String> {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"])
+        .args(["-keyout", "key.pem", "-out", "certificate.pem"])
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .status();
+    let library = Command::new("python3")
+        .args(["-c", "import ssl\nprint([l.split()[-1] for l in open('/proc/self/maps') if 'libssl' in l][0])"])
+        .output();
+    let library = String::from_utf8(library.ok()?.stdout).ok()?.trim().to_owned();
+    (made.is_ok_and(|status| status.success()) && library.starts_with('/')).then_some(library)
+}
+
+#[test]
+#[ignore = "it measures: run it alone, with --nocapture"]
+fn the_cost_of_the_systems_libssl() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = library_and_certificate(folder.path()) else { return };
+    let file = std::fs::File::open(&library).unwrap();
+    let named = openssl::find(&std::fs::read(&library).unwrap()[..]).unwrap().plan().unwrap();
+    let chosen = analysis::file(&file).plans.remove(0);
+    let measure = |plan: Option<&Plan>| -> Option<f64> {
+        let mut watch = self::watch("the_cost_of_the_systems_libssl")?;
+        let links = plan.map(|plan| watch.probes.attach_tls(Path::new(&library), &plan.sites).unwrap());
+        let output = Command::new("python3")
+            .args(["-c", ROUNDS, "certificate.pem", "key.pem"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        watch.reader.stop();
+        drop(links);
+        String::from_utf8(output.stdout).unwrap().trim().parse().ok()
+    };
+    let Some(none) = measure(None) else { return };
+    let (Some(named_cost), Some(chosen_cost)) = (measure(Some(&named)), measure(Some(&chosen))) else { return };
+    let call = |cost: f64| (cost - none) / 4.0;
+    eprintln!(
+        "a round of two writes and two reads: {none} ns; by {:?}: {named_cost} ns; by {:?}: {chosen_cost} ns",
+        named.names(),
+        chosen.names()
+    );
+    eprintln!(
+        "added to a call: {:.0} ns, {:.0} ns: {:.1} times as much",
+        call(named_cost),
+        call(chosen_cost),
+        call(named_cost) / call(chosen_cost)
+    );
 }
 
 impl Watch {

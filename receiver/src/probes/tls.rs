@@ -5,7 +5,7 @@ use std::path::Path;
 use aya::{
     Ebpf,
     programs::{
-        UProbe,
+        ProgramError, UProbe,
         uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope},
     },
 };
@@ -75,7 +75,11 @@ impl Programs {
     /// Loads each program.
     pub fn load(&mut self, ebpf: &mut Ebpf) -> Vec<ProbeStatus> {
         let load = |ebpf: &mut Ebpf, name: &str| match ebpf.program_mut(name).map(<&mut UProbe>::try_from) {
-            Some(Ok(program)) => program.load().map_err(|error| chain(&error)),
+            Some(Ok(program)) => match program.load() {
+                // Two probes may share one.
+                Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+                Err(error) => Err(chain(&error)),
+            },
             _ => Err(format!("the probe object has no program {name}")),
         };
         let status: Vec<ProbeStatus> = PROGRAMS
