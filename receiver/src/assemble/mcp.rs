@@ -202,9 +202,14 @@ impl Mcp {
 
     /// A local socket was told.
     pub fn socket(&mut self, socket: &Socket) {
-        if socket.kind == SocketKind::Unix && self.sockets.len() < MOST_LANES {
-            self.sockets.insert(socket.id, *socket);
+        if socket.kind != SocketKind::Unix || self.sockets.len() >= MOST_LANES {
+            return;
         }
+        let mut socket = *socket;
+        // Each end may tell of the other, or neither, as it happens.
+        let known = self.sockets.values().find(|known| known.other == Some(socket.id)).map(|known| known.id);
+        socket.other = socket.other.or(known);
+        self.sockets.insert(socket.id, socket);
     }
 
     /// A piece of what a process wrote to a pipe or local socket, or read from it.
@@ -317,16 +322,22 @@ impl Mcp {
         self.channels.get(&channel).is_some_and(|channel| channel.mcp)
     }
 
+    /// Whether a local socket is used in both directions. Node gives a child one pair for its input, and one for its output.
+    fn has_twin(&self, channel: &Channel) -> bool {
+        let twin = channel.twin.and_then(|twin| self.channels.get(&twin));
+        twin.is_some_and(|twin| twin.writer.is_some() || twin.reader.is_some())
+    }
+
     /// The channel between the same two processes in the other direction.
     fn partner(&self, channel: u64) -> Option<u64> {
         let this = self.channels.get(&channel)?;
-        if this.twin.is_some() {
+        if self.has_twin(this) {
             return this.twin;
         }
         let (writer, reader) = (this.writer?.process, this.reader?.process);
         let back = |other: &Channel| {
             let ends = (other.writer.map(|end| end.process), other.reader.map(|end| end.process));
-            ends == (Some(reader), Some(writer)) && other.twin.is_none()
+            ends == (Some(reader), Some(writer)) && !self.has_twin(other)
         };
         let mut found = self.channels.iter().filter(|(id, other)| **id != channel && back(other)).map(|(id, _)| *id);
         let only = found.next()?;
@@ -433,9 +444,9 @@ impl Mcp {
                 self.early.remove(0);
             }
             self.early.push(Early { side, answer });
-            // The other end of a channel may have become known.
-            self.retry(side.process, out);
         }
+        // Who is at the other end of a channel may have become known, or another request was answered.
+        self.retry(side.process, out);
         let peers = self.channels.get(&side.channel).map(|channel| [channel.writer, channel.reader]);
         for end in peers.into_iter().flatten().flatten().filter(|end| end.process != side.process) {
             self.retry(end.process, out);

@@ -3,8 +3,9 @@
 //! The time to the first byte is judged so. The client's Finished is, in TLS 1.3, its first protected record of the size
 //! that a Finished has (RFC 8446, section 4.4.4, with SHA-256 or SHA-384), in TLS 1.2 its last handshake record; what it
 //! protects after that is its request. Servers send session tickets and the like at once after the Finished, in records
-//! that look like any other: what comes within two round trips of it in a small record is taken for that, a lone alert
-//! is no answer, and the next record is the first byte. A round trip is the time from the ClientHello to the ServerHello.
+//! that look like any other: what comes within two round trips of it in a small record is taken for that, and so are
+//! records of the same length that follow soon (Nagle's algorithm holds back all but the first ticket); a lone alert is no
+//! answer. The next record is the first byte. A round trip is the time from the ClientHello to the ServerHello.
 //! Where a record's header was not seen, nothing is told.
 
 use std::{
@@ -33,6 +34,9 @@ const ALERT: u64 = 2 + 1 + 16;
 
 /// Longest record that may be a ticket, or the settings of HTTP/2.
 const TICKET: u64 = 1_024;
+
+/// How long tickets after the first may be held back, ns: the longest delay of an acknowledgement that is common.
+const HELD_BACK: u64 = 250_000_000;
 
 /// What a round trip may take longer than the first, ns.
 const SLACK: u64 = 1_000_000;
@@ -91,6 +95,8 @@ struct Times {
     finished: Option<u64>,
     asked: Option<u64>,
     first: Option<u64>,
+    /// Length of the last record that may have been a ticket.
+    ticket: Option<u64>,
     /// When the last call received something.
     read: u64,
     doubtful: bool,
@@ -259,8 +265,14 @@ impl Connection {
             return;
         };
         let trip = answered.saturating_sub(hello);
-        let soon = time.saturating_sub(finished) <= 2 * trip + SLACK;
-        if record.kind == APPLICATION_DATA && record.length != ALERT && !(soon && record.length <= TICKET) {
+        let since = time.saturating_sub(finished);
+        let again = times.ticket == Some(record.length) && since <= HELD_BACK;
+        if record.kind != APPLICATION_DATA || record.length == ALERT {
+            return;
+        }
+        if record.length <= TICKET && (again || since <= 2 * trip + SLACK) {
+            times.ticket = Some(record.length);
+        } else {
             times.first = Some(time);
         }
     }

@@ -157,6 +157,22 @@ fn local_sockets_carry_both_directions_and_either_side_asks() {
 }
 
 #[test]
+fn a_pair_of_local_sockets_may_carry_one_direction() {
+    let mut world = World::new();
+    let socket = |id, other| Socket { id, kind: SocketKind::Unix, local: None, peer: None, other };
+    // Two servers; of the second only the agent is seen.
+    for (id, other) in [(10, Some(11)), (11, None), (21, Some(20)), (20, Some(21)), (30, None), (40, None)] {
+        world.mcp.socket(&socket(id, other));
+    }
+    let (to, from) = ((Some((AGENT, 10)), Some((SERVERS[0], 11))), (Some((SERVERS[0], 21)), Some((AGENT, 20))));
+    world.send(to.0, to.1, &request("1", "tools/list", ""));
+    world.send(Some((AGENT, 30)), None, &request("1", "tools/call", r#""name":"t""#));
+    world.send(None, Some((AGENT, 40)), &result("1", ""));
+    world.send(from.0, from.1, &result("1", ""));
+    assert_eq!(world.told(), ["1>2 client tools/list 5", "1> client tools/call Tool(\"t\") 1"]);
+}
+
+#[test]
 fn the_beginning_may_be_missed_and_the_end_is_told() {
     let mut world = World::new();
     let (to, from) = ((Some((AGENT, 10)), Some((SERVERS[0], 10))), (Some((SERVERS[0], 20)), Some((AGENT, 20))));

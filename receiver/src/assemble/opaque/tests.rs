@@ -70,6 +70,7 @@ fn begun() -> World {
 fn tickets_are_no_answer() {
     let mut world = begun();
     world.read(21, &[record(23, &[0; 250]), record(23, &[0; 250])].concat());
+    world.read(62, &record(23, &[0; 250]));
     world.read(212, &record(23, &[0; 300]));
     world.read(300, &record(23, &[0; 3000]));
     assert_eq!(world.first_byte(), Some(200));
