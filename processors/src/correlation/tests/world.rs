@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use pipeline::{
     ConnectionKey, Kind, Observation, ProcessKey, Processor, SpanContext, SpanId, Timestamp,
     observation::{
-        Agent, AgentTurn, Api, CallError, Exit, ModelCall, Operation, Parameters, Process, ProcessInfo, ProcessPhase,
-        Reply, RequestedTool, ServerAddress, Thread, ToolCall, ToolResult, Usage,
+        Agent, AgentTurn, Api, CallError, Exit, Implementation, McpCall, McpTarget, ModelCall, Operation, Parameters,
+        Process, ProcessInfo, ProcessPhase, Reply, RequestedTool, Role, ServerAddress, Thread, ToolCall, ToolResult,
+        Usage,
     },
 };
 
@@ -165,6 +166,35 @@ impl World {
         self.correlation.process(Observation::new(ended, info, Kind::ModelCall(Box::new(model))), &mut self.out);
         let made = self.out[before..].iter().find(|o| matches!(o.kind, Kind::ModelCall(_)));
         made.and_then(|o| o.context).expect("a model call has a context")
+    }
+
+    /// A request for a tool of a server, answered after a while. Gives its place.
+    pub fn mcp(&mut self, pid: u32, tool: &str, arguments: &str, remote: Option<SpanContext>) -> SpanContext {
+        let (started, ended) = (self.tick(), self.tick());
+        let info = Arc::new(self.infos.get(&pid).cloned().unwrap_or_default());
+        let call = McpCall {
+            role: Role::Client,
+            method: "tools/call".into(),
+            id: self.now.to_string(),
+            target: Some(McpTarget::Tool(tool.into())),
+            jsonrpc_version: None,
+            protocol_version: None,
+            transport: "pipe",
+            client: Implementation::default(),
+            server: Implementation::default(),
+            peer: None,
+            started,
+            ended,
+            arguments: McpCall::digest(arguments),
+            request_size: 1,
+            response_size: Some(1),
+            error: None,
+            remote_parent: remote,
+            losses: Vec::new(),
+        };
+        let observation = Observation::new(ended, info, Kind::McpCall(Box::new(call)));
+        self.correlation.process(observation, &mut self.out);
+        self.out.last().and_then(|observation| observation.context).expect("a request has a place")
     }
 
     pub fn finish(&mut self) {
