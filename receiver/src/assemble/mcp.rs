@@ -264,7 +264,9 @@ impl Mcp {
     pub fn exit(&mut self, process: ProcessKey, time: u64, out: &mut Vec<Outcome>) {
         let lanes: Vec<_> =
             self.lanes.range((process, 0, false)..=(process, u64::MAX, true)).map(|(key, _)| *key).collect();
-        lanes.into_iter().for_each(|key| drop(self.drop_lane(key)));
+        for key in lanes {
+            self.drop_lane(key);
+        }
         let ends = |end: &Option<End>| end.is_some_and(|end| end.process == process && !end.gone);
         let used = self.channels.iter().filter(|(_, channel)| ends(&channel.writer) || ends(&channel.reader));
         let used: Vec<u64> = used.map(|(channel, _)| *channel).collect();
