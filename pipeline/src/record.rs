@@ -4,8 +4,8 @@
 use crate::{
     ids::Timestamp,
     observation::{
-        AgentTurn, Api, ConnectionFacts, Exit, Finding, Heartbeat, Kind, Loss, McpCall, McpTarget, ModelCall, Observation, OpaqueCall, Process,
-        ProcessInfo, ProcessPhase, Severity, ToolCall,
+        AgentTurn, Api, ConnectionFacts, Exit, Finding, Heartbeat, Kind, Loss, McpCall, McpTarget, ModelCall,
+        Observation, OpaqueCall, Process, ProcessInfo, ProcessPhase, Severity, ToolCall,
     },
     semconv::{self as name, event},
 };
@@ -336,10 +336,7 @@ fn opaque_call(out: &mut List, call: &OpaqueCall) {
     out.list(name::ONLOOKER_LLM_CONNECTION_ALPN, &call.facts.alpn);
     out.count(name::ONLOOKER_LLM_CONNECTION_SENT_BYTES, Some(call.sent));
     out.count(name::ONLOOKER_LLM_CONNECTION_RECEIVED_BYTES, Some(call.received));
-    out.maybe(
-        name::ONLOOKER_LLM_CONNECTION_TIME_TO_FIRST_BYTE,
-        &call.first_byte.map(|time| time.as_secs_f64()),
-    );
+    out.maybe(name::ONLOOKER_LLM_CONNECTION_TIME_TO_FIRST_BYTE, &call.first_byte.map(|time| time.as_secs_f64()));
     out.set(name::ONLOOKER_LLM_CONNECTION_DURATION, call.ended.since(call.started).as_secs_f64());
 }
 

@@ -16,8 +16,8 @@ use std::{
 use pipeline::{
     BuildContext, ComponentError, Factory, Kind, Observation, ProcessKey, Processor, Signal,
     observation::{
-        AgentTurn, ConnectionFacts, Exchange, Finding, Heartbeat, McpCall, McpTarget, ModelCall, OpaqueCall, ProcessInfo,
-        ToolCall, metrics::Metrics,
+        AgentTurn, ConnectionFacts, Exchange, Finding, Heartbeat, McpCall, McpTarget, ModelCall, OpaqueCall,
+        ProcessInfo, ToolCall, metrics::Metrics,
     },
     record::Value,
 };

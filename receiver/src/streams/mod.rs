@@ -15,10 +15,10 @@ mod head;
 mod http2;
 pub mod jsonrpc;
 mod pending;
-pub mod tls_records;
-mod websocket;
 #[cfg(test)]
 mod tests;
+pub mod tls_records;
+mod websocket;
 
 use std::collections::{BTreeMap, VecDeque};
 
