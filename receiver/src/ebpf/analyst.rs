@@ -20,6 +20,9 @@ use crate::targets::{
 /// How often it is looked for files that nobody uses.
 const TIDY: Duration = Duration::from_secs(10);
 
+/// A search of this length is worth writing down by itself.
+const LONG: Duration = Duration::from_millis(20);
+
 /// Ends the thread when it is dropped, after the file that it is at.
 pub struct Analyst(Arc<AtomicBool>);
 
@@ -40,8 +43,13 @@ impl Analyst {
             while !end.load(Ordering::Relaxed) {
                 match targets.job(Duration::from_secs(1)) {
                     Some(job) => {
+                        let begun = Instant::now();
                         let outcome = perform(&job, &mut cache, &mut kernel.clone());
                         targets.finish(&job, outcome);
+                        // What took long is kept at once: `run` may end any time.
+                        if begun.elapsed() >= LONG {
+                            save(&mut cache);
+                        }
                     }
                     None => save(&mut cache),
                 }
