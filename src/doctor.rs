@@ -12,7 +12,7 @@ use std::{
 
 use receiver::{
     probes,
-    targets::{analysis, discovery::Attached},
+    targets::{analysis, discovery::Attached, image},
 };
 
 use crate::error::Error;
@@ -121,7 +121,9 @@ fn look(text: &mut String, path: &Path) -> bool {
         let _ = writeln!(text, "NO  {}: {doubt}", path.display());
     }
     if found.plans.is_empty() && found.doubts.is_empty() {
-        let _ = writeln!(text, "--  {}: no TLS stack that onlooker knows", path.display());
+        let length = file.metadata().map(|stat| stat.len()).unwrap_or_default();
+        let fault = image::fault(&file, length).unwrap_or_else(|| "no TLS stack that onlooker knows".into());
+        let _ = writeln!(text, "--  {}: {fault}", path.display());
     }
     let _ = writeln!(text, "    {millis} ms");
     found.doubts.is_empty()

@@ -223,6 +223,29 @@ pub fn build_id_of(source: &impl Source) -> Option<Vec<u8>> {
     })
 }
 
+/// What is wrong with a file of this length, in a few words: it is no program of this machine, its headers contradict each
+/// other, or it is cut short. `None`: nothing.
+pub fn fault(source: &impl Source, length: u64) -> Option<String> {
+    let header = source.read(0, 64);
+    if !header.starts_with(b"\x7fELF") {
+        return Some("not an ELF file".into());
+    }
+    if let Err(error) = Image::read(source) {
+        return Some(error.to_string());
+    }
+    let (table, count) = (u64_at(&header, 32)?, usize::from(u16_at(&header, 56)?));
+    let bytes = source.read(table, count as u64 * 56);
+    if bytes.len() < count * 56 {
+        return Some("damaged ELF file: its program headers are not in it".into());
+    }
+    // PT_LOAD: p_offset and p_filesz
+    let cut = bytes.chunks_exact(56).filter(|entry| u32_at(entry, 0) == Some(1)).any(|entry| {
+        let (offset, size) = (u64_at(entry, 8).unwrap_or_default(), u64_at(entry, 32).unwrap_or_default());
+        offset.checked_add(size).is_none_or(|end| end > length)
+    });
+    cut.then(|| "damaged ELF file: it is cut short, or its segments are not in it".into())
+}
+
 /// NT_GNU_BUILD_ID (type 3, name "GNU") in a note segment.
 fn build_id(notes: &[u8]) -> Option<Vec<u8>> {
     let mut at = 0usize;
