@@ -202,13 +202,13 @@ for path in ("/x", "/y"):
 }
 
 /// A copy of libssl that nobody has mapped before is found while the process that brings it starts. Attaching to a file
-/// takes a grace period of the kernel's, 8 to 25 ms here: a request within that time may be missed, a later one not.
+/// takes a grace period of the kernel's, 8 to 160 ms: requests within that time may be missed, none after the first seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_library_of_its_own_is_found_in_time() {
     let _one = ONE.lock().await;
     let command = r#"set -e; folder=$(mktemp -d); trap 'rm -r "$folder"' EXIT
         cp "$(ldd "$(command -v curl)" | awk '/libssl/ {print $3}')" "$folder"
-        LD_LIBRARY_PATH="$folder" curl -sk --http1.1 --rate 10/s -d 1 URL/first URL/second URL/third"#;
+        LD_LIBRARY_PATH="$folder" curl -sk --http1.1 --rate 10/s -H 'Connection: close' -d 1 "URL/[1-20]""#;
     let Some(batches) = watch("own library", command).await else { return };
     let all = batches.iter().flat_map(|batch| &batch.observations);
     let seen: Vec<String> = all
@@ -222,8 +222,10 @@ async fn a_library_of_its_own_is_found_in_time() {
             _ => None,
         })
         .collect();
-    assert!(seen.iter().any(|line| line == "/second Some(200) []"), "{seen:?}");
-    assert!(seen.iter().any(|line| line == "/third Some(200) []"), "{seen:?}");
+    // A connection each: one that shows no sign of a model is let go. How many are missed is the machine's affair: that none is missed later is ours.
+    let missed = 20 - seen.len();
+    let expected: Vec<String> = (missed + 1..=20).map(|request| format!("/{request} Some(200) []")).collect();
+    assert!(missed < 20 && seen == expected, "{seen:?}");
 }
 
 /// As a service: only who calls a model's path is told of, with what it did shortly before.
