@@ -4,8 +4,8 @@
 use crate::{
     ids::Timestamp,
     observation::{
-        AgentTurn, Api, ConnectionFacts, Exit, Finding, Heartbeat, Kind, Loss, McpCall, McpTarget, ModelCall,
-        Observation, OpaqueCall, Process, ProcessInfo, ProcessPhase, Severity, ToolCall,
+        AgentTurn, Api, ConnectionFacts, Content, ContentMode, Exit, Finding, Heartbeat, Kind, Loss, McpCall,
+        McpTarget, ModelCall, Observation, OpaqueCall, Process, ProcessInfo, ProcessPhase, Severity, ToolCall,
     },
     semconv::{self as name, event},
 };
@@ -23,6 +23,8 @@ pub enum Value {
     Bool(bool),
     /// List of texts.
     Strings(Vec<String>),
+    /// Content: JSON text on spans, structured on events.
+    Json(serde_json::Value),
 }
 
 impl From<&str> for Value {
@@ -48,6 +50,11 @@ impl From<bool> for Value {
 impl From<f64> for Value {
     fn from(value: f64) -> Self {
         Value::Double(value)
+    }
+}
+impl From<serde_json::Value> for Value {
+    fn from(value: serde_json::Value) -> Self {
+        Value::Json(value)
     }
 }
 impl From<Vec<String>> for Value {
@@ -87,7 +94,11 @@ pub struct Envelope {
 pub fn record(observation: &Observation) -> Option<Record> {
     let (name, severity) = match &observation.kind {
         Kind::Exchange(_) | Kind::Metrics(_) => return None,
-        Kind::ModelCall(call) => (event::MODEL_CALL, failed(call.error.is_some())),
+        Kind::ModelCall(call) => {
+            let details = call.content.as_ref().is_some_and(|content| content.mode.on_events());
+            let name = if details { event::INFERENCE_DETAILS } else { event::MODEL_CALL };
+            (name, failed(call.error.is_some()))
+        }
         Kind::ToolCall(call) => (event::TOOL_CALL, failed(tool_error(call).is_some())),
         Kind::AgentTurn(turn) => (event::AGENT_TURN, failed(turn.error.is_some())),
         Kind::McpCall(call) => (event::MCP_CALL, failed(call.error.is_some())),
@@ -104,14 +115,17 @@ pub fn record(observation: &Observation) -> Option<Record> {
         Kind::Finding(finding) => (finding.name, finding.severity),
         Kind::Heartbeat(_) => (event::HEARTBEAT, Severity::Info),
     };
-    Some(Record { name, time: observation.time, severity, attributes: attributes(observation) })
+    let mut attributes = attributes(observation);
+    attributes.extend(content(observation, ContentMode::on_events));
+    Some(Record { name, time: observation.time, severity, attributes })
 }
 
 fn failed(failed: bool) -> Severity {
     if failed { Severity::Warn } else { Severity::Info }
 }
 
-/// The attributes of an observation, the same on its span and on its event. Never content, never credentials.
+/// The attributes of an observation, the same on its span and on its event. Never credentials, and content only by
+/// [`content`].
 pub fn attributes(observation: &Observation) -> Attributes {
     let mut out = List(Vec::new());
     let process = &*observation.process;
@@ -148,11 +162,46 @@ impl List {
             self.set(name, i64::try_from(value).unwrap_or(i64::MAX));
         }
     }
+    /// A list in the conventions' JSON shape; nothing if it is empty.
+    fn json<T: serde::Serialize>(&mut self, name: &'static str, values: &[T]) {
+        if !values.is_empty()
+            && let Ok(json) = serde_json::to_value(values)
+        {
+            self.set(name, json);
+        }
+    }
     fn list(&mut self, name: &'static str, values: &[String]) {
         if !values.is_empty() {
             self.set(name, values.to_vec());
         }
     }
+}
+
+/// What was said, where the mode of its capture lets it be written.
+pub fn content(observation: &Observation, written: impl Fn(ContentMode) -> bool) -> Attributes {
+    let mut out = List(Vec::new());
+    match &observation.kind {
+        Kind::ModelCall(call) => said(&mut out, call.content.as_deref().filter(|content| written(content.mode))),
+        Kind::AgentTurn(turn) => said(&mut out, turn.content.as_deref().filter(|content| written(content.mode))),
+        Kind::ToolCall(call) => {
+            if let Some(content) = call.content.as_deref().filter(|content| written(content.mode)) {
+                out.maybe(name::GEN_AI_TOOL_CALL_ARGUMENTS, &content.arguments);
+                out.maybe(name::GEN_AI_TOOL_CALL_RESULT, &content.result);
+            }
+        }
+        _ => {}
+    }
+    out.0
+}
+
+fn said(out: &mut List, content: Option<&Content>) {
+    let Some(content) = content else { return };
+    out.json(name::GEN_AI_SYSTEM_INSTRUCTIONS, &content.system_instructions);
+    out.json(name::GEN_AI_INPUT_MESSAGES, &content.input);
+    out.json(name::GEN_AI_OUTPUT_MESSAGES, &content.output);
+    out.json(name::GEN_AI_TOOL_DEFINITIONS, &content.tools);
+    out.maybe(name::GEN_AI_RETRIEVAL_QUERY_TEXT, &content.query);
+    out.json(name::GEN_AI_RETRIEVAL_DOCUMENTS, &content.documents);
 }
 
 fn model_call(out: &mut List, call: &ModelCall, process: &ProcessInfo) {
@@ -184,10 +233,17 @@ fn model_call(out: &mut List, call: &ModelCall, process: &ProcessInfo) {
     out.maybe(name::GEN_AI_OUTPUT_TYPE, &asked.output_type);
     out.maybe(name::GEN_AI_REQUEST_REASONING_LEVEL, &asked.reasoning_level);
     out.maybe(name::GEN_AI_REQUEST_PREVIOUS_RESPONSE_ID, &asked.previous_response_id);
+    out.maybe(name::GEN_AI_REQUEST_STREAM_CURSOR, &asked.stream_cursor);
+    out.maybe(name::GEN_AI_PROMPT_NAME, &asked.prompt_name);
+    out.maybe(name::GEN_AI_PROMPT_VERSION, &asked.prompt_version.clone().filter(|_| asked.prompt_name.is_some()));
+    out.maybe(name::GEN_AI_CONVERSATION_COMPACTED, &asked.compacted);
+    out.maybe(name::GEN_AI_DATA_SOURCE_ID, &asked.data_source_id);
+    out.maybe(name::GEN_AI_RETRIEVAL_TOP_K, &asked.retrieval_top_k);
     out.list(name::GEN_AI_REQUEST_ENCODING_FORMATS, &asked.encoding_formats);
     out.maybe(name::GEN_AI_EMBEDDINGS_DIMENSION_COUNT, &asked.dimensions);
     out.maybe(name::GEN_AI_RESPONSE_ID, &reply.id);
     out.maybe(name::GEN_AI_RESPONSE_MODEL, &reply.model);
+    out.maybe(name::GEN_AI_RESPONSE_STATUS, &reply.response_status);
     out.list(name::GEN_AI_RESPONSE_FINISH_REASONS, &reply.finish_reasons);
     out.maybe(name::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, &reply.time_to_first_chunk.map(|time| time.as_secs_f64()));
     out.count(name::GEN_AI_USAGE_INPUT_TOKENS, usage.input);
@@ -205,6 +261,16 @@ fn model_call(out: &mut List, call: &ModelCall, process: &ProcessInfo) {
         out.maybe(name::OPENAI_REQUEST_SERVICE_TIER, &asked.service_tier);
         out.maybe(name::OPENAI_RESPONSE_SERVICE_TIER, &reply.service_tier);
         out.maybe(name::OPENAI_RESPONSE_SYSTEM_FINGERPRINT, &reply.system_fingerprint);
+    }
+    match call.provider.as_str() {
+        "aws.bedrock" => {
+            out.maybe(name::AWS_BEDROCK_GUARDRAIL_ID, &asked.guardrail_id);
+            out.maybe(name::AWS_BEDROCK_KNOWLEDGE_BASE_ID, &asked.knowledge_base_id);
+        }
+        "azure.ai.inference" | "azure.ai.openai" => {
+            out.set(name::AZURE_RESOURCE_PROVIDER_NAMESPACE, "Microsoft.CognitiveServices");
+        }
+        _ => {}
     }
     if let Some(error) = &call.error {
         out.set(name::ERROR_TYPE, error.kind.as_str());

@@ -37,13 +37,21 @@ macro_rules! names {
 }
 
 names! {
+    AWS_BEDROCK_GUARDRAIL_ID = "aws.bedrock.guardrail.id";
+    AWS_BEDROCK_KNOWLEDGE_BASE_ID = "aws.bedrock.knowledge_base.id";
+    AZURE_RESOURCE_PROVIDER_NAMESPACE = "azure.resource_provider.namespace";
     ERROR_TYPE = "error.type";
     GEN_AI_AGENT_NAME = "gen_ai.agent.name";
+    GEN_AI_CONVERSATION_COMPACTED = "gen_ai.conversation.compacted";
     GEN_AI_CONVERSATION_ID = "gen_ai.conversation.id";
+    GEN_AI_DATA_SOURCE_ID = "gen_ai.data_source.id";
     GEN_AI_EMBEDDINGS_DIMENSION_COUNT = "gen_ai.embeddings.dimension.count";
+    GEN_AI_INPUT_MESSAGES = "gen_ai.input.messages";
     GEN_AI_OPERATION_NAME = "gen_ai.operation.name";
+    GEN_AI_OUTPUT_MESSAGES = "gen_ai.output.messages";
     GEN_AI_OUTPUT_TYPE = "gen_ai.output.type";
     GEN_AI_PROMPT_NAME = "gen_ai.prompt.name";
+    GEN_AI_PROMPT_VERSION = "gen_ai.prompt.version";
     GEN_AI_PROVIDER_NAME = "gen_ai.provider.name";
     GEN_AI_REQUEST_CHOICE_COUNT = "gen_ai.request.choice.count";
     GEN_AI_REQUEST_ENCODING_FORMATS = "gen_ai.request.encoding_formats";
@@ -56,16 +64,25 @@ names! {
     GEN_AI_REQUEST_SEED = "gen_ai.request.seed";
     GEN_AI_REQUEST_STOP_SEQUENCES = "gen_ai.request.stop_sequences";
     GEN_AI_REQUEST_STREAM = "gen_ai.request.stream";
+    GEN_AI_REQUEST_STREAM_CURSOR = "gen_ai.request.stream_cursor";
     GEN_AI_REQUEST_TEMPERATURE = "gen_ai.request.temperature";
     GEN_AI_REQUEST_TOP_K = "gen_ai.request.top_k";
     GEN_AI_REQUEST_TOP_P = "gen_ai.request.top_p";
     GEN_AI_RESPONSE_FINISH_REASONS = "gen_ai.response.finish_reasons";
     GEN_AI_RESPONSE_ID = "gen_ai.response.id";
     GEN_AI_RESPONSE_MODEL = "gen_ai.response.model";
+    GEN_AI_RESPONSE_STATUS = "gen_ai.response.status";
     GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk";
+    GEN_AI_RETRIEVAL_DOCUMENTS = "gen_ai.retrieval.documents";
+    GEN_AI_RETRIEVAL_QUERY_TEXT = "gen_ai.retrieval.query.text";
+    GEN_AI_RETRIEVAL_TOP_K = "gen_ai.retrieval.top_k";
+    GEN_AI_SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions";
     GEN_AI_TOKEN_MODALITY = "gen_ai.token.modality";
     GEN_AI_TOKEN_TYPE = "gen_ai.token.type";
+    GEN_AI_TOOL_CALL_ARGUMENTS = "gen_ai.tool.call.arguments";
     GEN_AI_TOOL_CALL_ID = "gen_ai.tool.call.id";
+    GEN_AI_TOOL_CALL_RESULT = "gen_ai.tool.call.result";
+    GEN_AI_TOOL_DEFINITIONS = "gen_ai.tool.definitions";
     GEN_AI_TOOL_NAME = "gen_ai.tool.name";
     GEN_AI_TOOL_TYPE = "gen_ai.tool.type";
     GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS = "gen_ai.usage.cache_creation.input_tokens";
@@ -160,6 +177,8 @@ names! {
 pub mod event {
     /// A turn ended.
     pub const AGENT_TURN: &str = "onlooker.agent_turn";
+    /// What was said in an inference, apart from its span (GenAI conventions, events).
+    pub const INFERENCE_DETAILS: &str = "gen_ai.client.inference.operation.details";
     /// onlooker is alive.
     pub const HEARTBEAT: &str = "onlooker.heartbeat";
     /// A connection to a provider whose plaintext was not seen.
@@ -182,6 +201,7 @@ pub mod event {
     pub const ALL: &[&str] = &[
         AGENT_TURN,
         HEARTBEAT,
+        INFERENCE_DETAILS,
         LLM_CONNECTION,
         MCP_CALL,
         MODEL_CALL,
@@ -211,7 +231,7 @@ mod tests {
             assert!(conventions.contains(name) != attributes.contains(*name), "{name}");
         }
         for name in super::event::ALL {
-            assert!(events.contains(*name), "{name}");
+            assert!(events.contains(*name) || name.starts_with("gen_ai."), "{name}");
         }
         assert!(attributes.iter().chain(&events).all(|name| name.starts_with("onlooker.")));
     }

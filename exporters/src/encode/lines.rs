@@ -84,6 +84,7 @@ fn plain(value: &record::Value) -> Value {
         record::Value::Int(number) => (*number).into(),
         record::Value::Double(number) => (*number).into(),
         record::Value::Bool(truth) => (*truth).into(),
+        record::Value::Json(json) => json.clone(),
         record::Value::Strings(texts) => texts.iter().map(String::as_str).collect(),
     }
 }

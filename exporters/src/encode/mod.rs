@@ -15,13 +15,13 @@ use opentelemetry_proto::tonic::{
         logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
         trace::v1::ExportTraceServiceRequest,
     },
-    common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value},
+    common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value},
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode},
 };
 use pipeline::{
     Kind, Observation, Signal,
-    observation::{McpTarget, ProcessInfo, ProcessPhase, Role, Severity},
+    observation::{ContentMode, McpTarget, ProcessInfo, ProcessPhase, Role, Severity},
     record::{self, Value},
     semconv,
 };
@@ -145,13 +145,42 @@ fn any(value: &Value) -> AnyValue {
             Value::Int(number) => Any::IntValue(*number),
             Value::Double(number) => Any::DoubleValue(*number),
             Value::Bool(truth) => Any::BoolValue(*truth),
+            Value::Json(json) => return structured(json),
             Value::Strings(texts) => Any::ArrayValue(ArrayValue { values: texts.iter().map(text).collect() }),
         }),
     }
 }
 
+fn structured(json: &serde_json::Value) -> AnyValue {
+    use any_value::Value as Any;
+    use serde_json::Value as Json;
+    let value = match json {
+        Json::Null => None,
+        Json::Bool(truth) => Some(Any::BoolValue(*truth)),
+        Json::Number(number) => Some(match number.as_i64() {
+            Some(whole) => Any::IntValue(whole),
+            None => Any::DoubleValue(number.as_f64().unwrap_or_default()),
+        }),
+        Json::String(text) => Some(Any::StringValue(text.clone())),
+        Json::Array(values) => Some(Any::ArrayValue(ArrayValue { values: values.iter().map(structured).collect() })),
+        Json::Object(members) => Some(Any::KvlistValue(KeyValueList {
+            values: members
+                .iter()
+                .map(|(key, value)| KeyValue { key: key.clone(), value: Some(structured(value)), ..Default::default() })
+                .collect(),
+        })),
+    };
+    AnyValue { value }
+}
+
+/// The attributes of a span. Content is JSON text here: that is what most readers of spans parse.
 fn attributes(observation: &Observation) -> Vec<KeyValue> {
-    record::attributes(observation).iter().map(|(name, value)| key_value(name, value)).collect()
+    let content = record::content(observation, ContentMode::on_spans);
+    let text = content.into_iter().map(|(name, value)| match value {
+        Value::Json(json) => (name, Value::Str(json.to_string())),
+        other => (name, other),
+    });
+    record::attributes(observation).into_iter().chain(text).map(|(name, value)| key_value(name, &value)).collect()
 }
 
 /// The name of an observation's span; `None` if it has none.
@@ -259,6 +288,7 @@ fn is_log_record(observation: &Observation) -> bool {
     let is_event = match &observation.kind {
         Kind::Process(process) => process.phase == ProcessPhase::Exec,
         Kind::Finding(_) | Kind::Heartbeat(_) | Kind::OpaqueCall(_) => true,
+        Kind::ModelCall(call) => call.content.as_ref().is_some_and(|content| content.mode.on_events()),
         _ => false,
     };
     is_event || (observation.envelope.is_some() && !matches!(observation.kind, Kind::Exchange(_)))

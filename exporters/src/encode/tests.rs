@@ -94,6 +94,7 @@ pub(crate) fn turn() -> Vec<Observation> {
         connection: ConnectionKey::default(),
         index: 0,
         losses: Vec::new(),
+        content: None,
     };
     let failed = ModelCall {
         reply: Reply { status: Some(429), ..Reply::default() },
@@ -118,6 +119,7 @@ pub(crate) fn turn() -> Vec<Observation> {
         result_seen: true,
         agent_name: Some("agent".into()),
         conversation_id: Some("conversation".into()),
+        content: None,
     };
     let turn = AgentTurn {
         number: 0,
@@ -131,6 +133,7 @@ pub(crate) fn turn() -> Vec<Observation> {
         tool_calls: 1,
         end: TurnEnd::Exit,
         error: Some("rate_limit_exceeded".into()),
+        content: None,
     };
     let event = |phase| Kind::Process(Box::new(Process { phase }));
     vec![

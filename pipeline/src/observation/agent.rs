@@ -2,7 +2,10 @@
 
 use crate::{
     ids::{ProcessKey, Timestamp},
-    observation::process::Exit,
+    observation::{
+        content::{Content, ToolContent},
+        process::Exit,
+    },
 };
 
 /// What the start, the end and the outcome of a tool call rest on.
@@ -75,6 +78,8 @@ pub struct ToolCall {
     pub agent_name: Option<String>,
     /// `gen_ai.conversation.id`
     pub conversation_id: Option<String>,
+    /// What it was given and gave, if content is captured.
+    pub content: Option<Box<ToolContent>>,
 }
 
 /// Why a turn ended.
@@ -130,4 +135,6 @@ pub struct AgentTurn {
     pub end: TurnEnd,
     /// `error.type` of its last call, if the turn ended on a failure.
     pub error: Option<String>,
+    /// The user's message and the last answer, if content is captured.
+    pub content: Option<Box<Content>>,
 }

@@ -4,6 +4,7 @@
 //! metric points; nothing before that edge knows OTLP.
 
 mod agent;
+mod content;
 mod exchange;
 mod mcp;
 pub mod metrics;
@@ -15,12 +16,16 @@ use std::sync::Arc;
 
 pub use self::process::{Agent, Exit, Host, Process, ProcessInfo, ProcessPhase};
 pub use agent::{AgentTurn, Evidence, Match, ToolCall, TurnEnd};
+pub use content::{
+    Content, ContentMode, Document, Message, MessagePart, ToolContent, ToolDefinition, parsed as parsed_json,
+};
 pub use exchange::{
     Body, ConnectionFacts, Exchange, Headers, Loss, LossReason, Mark, Part, Protocol, Request, Response, Role,
 };
 pub use mcp::{Implementation, McpCall, McpError, McpTarget};
 pub use model::{
-    Api, CallError, ModelCall, Operation, Parameters, Reply, RequestedTool, ServerAddress, Thread, ToolResult, Usage,
+    Api, CallError, Modalities, ModelCall, Operation, Parameters, Reply, RequestedTool, ServerAddress, Thread,
+    ToolResult, Usage,
 };
 pub use opaque::{NameSource, OpaqueCall};
 

@@ -1,13 +1,16 @@
 //! A call to a model, decoded from the wire.
 //!
-//! A number that was not reported is absent, never 0. Content stays out of this record, but for the arguments of
-//! requested tools, which correlation needs and no exporter writes unless content is asked for.
+//! A number that was not reported is absent, never 0. Content is absent unless it is asked for, but for the arguments of
+//! requested tools, which correlation needs and no exporter writes.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
     ids::{ConnectionKey, SpanContext, Timestamp},
-    observation::exchange::{ConnectionFacts, Loss},
+    observation::{
+        content::Content,
+        exchange::{ConnectionFacts, Loss},
+    },
 };
 
 /// `gen_ai.operation.name`.
@@ -21,6 +24,10 @@ pub enum Operation {
     GenerateContent,
     /// `embeddings`
     Embeddings,
+    /// `retrieval`
+    Retrieval,
+    /// `fetch_response`
+    FetchResponse,
 }
 
 impl Operation {
@@ -31,6 +38,8 @@ impl Operation {
             Operation::TextCompletion => "text_completion",
             Operation::GenerateContent => "generate_content",
             Operation::Embeddings => "embeddings",
+            Operation::Retrieval => "retrieval",
+            Operation::FetchResponse => "fetch_response",
         }
     }
 }
@@ -114,6 +123,22 @@ pub struct Parameters {
     pub encoding_formats: Vec<String>,
     /// `gen_ai.embeddings.dimension.count`
     pub dimensions: Option<i64>,
+    /// `gen_ai.prompt.name`: a template that the provider keeps.
+    pub prompt_name: Option<String>,
+    /// `gen_ai.prompt.version`
+    pub prompt_version: Option<String>,
+    /// `gen_ai.conversation.compacted`, if the request or the answer says so.
+    pub compacted: Option<bool>,
+    /// `gen_ai.data_source.id` of a retrieval.
+    pub data_source_id: Option<String>,
+    /// `gen_ai.retrieval.top_k`
+    pub retrieval_top_k: Option<i64>,
+    /// `gen_ai.request.stream_cursor`: from where a fetched response is streamed on.
+    pub stream_cursor: Option<String>,
+    /// `aws.bedrock.guardrail.id`
+    pub guardrail_id: Option<String>,
+    /// `aws.bedrock.knowledge_base.id`
+    pub knowledge_base_id: Option<String>,
 }
 
 /// What the response told.
@@ -127,6 +152,8 @@ pub struct Reply {
     pub model: Option<String>,
     /// `gen_ai.response.finish_reasons`, as the provider said them, one per choice.
     pub finish_reasons: Vec<String>,
+    /// `gen_ai.response.status` of a fetched response.
+    pub response_status: Option<String>,
     /// `openai.response.service_tier`
     pub service_tier: Option<String>,
     /// `openai.response.system_fingerprint`
@@ -153,6 +180,31 @@ pub struct Usage {
     pub cache_creation: Option<u64>,
     /// `gen_ai.usage.reasoning.output_tokens`
     pub reasoning: Option<u64>,
+    /// The same by modality, where the provider splits them.
+    pub modalities: Modalities,
+}
+
+/// Tokens by modality, as the provider reported them (`gen_ai.usage.{text,image,audio}.…` of the `next` profile).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Modalities {
+    /// Text in.
+    pub text_input: Option<u64>,
+    /// Images in.
+    pub image_input: Option<u64>,
+    /// Audio in.
+    pub audio_input: Option<u64>,
+    /// Text out.
+    pub text_output: Option<u64>,
+    /// Images out.
+    pub image_output: Option<u64>,
+    /// Audio out.
+    pub audio_output: Option<u64>,
+    /// Text read from the cache.
+    pub text_cache_read: Option<u64>,
+    /// Images read from the cache.
+    pub image_cache_read: Option<u64>,
+    /// Audio read from the cache.
+    pub audio_cache_read: Option<u64>,
 }
 
 /// Why a call failed.
@@ -176,16 +228,18 @@ pub struct RequestedTool {
 }
 
 /// A tool's result that a request carried back to the model.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ToolResult {
     /// The call it answers.
     pub id: String,
     /// True if the request marks it as an error (Anthropic `is_error`).
     pub is_error: bool,
+    /// The result itself, if content is captured.
+    pub response: Option<serde_json::Value>,
 }
 
 /// What ties calls into one conversation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Thread {
     /// One digest per message of the request, in order; of role, text and call ids only, so that moved cache marks
     /// change nothing. The system prompt is not among them.
@@ -241,4 +295,6 @@ pub struct ModelCall {
     pub index: u32,
     /// What is missing, if anything.
     pub losses: Vec<Loss>,
+    /// What was said, if content is captured.
+    pub content: Option<Box<Content>>,
 }

@@ -7,7 +7,7 @@ use std::{
 
 use pipeline::{
     Observation, ProcessKey, SpanContext, Timestamp,
-    observation::{Exit, Match, ModelCall, Operation, ProcessInfo},
+    observation::{Content, Exit, Match, ModelCall, Operation, ProcessInfo},
 };
 
 use super::command::Commands;
@@ -137,6 +137,8 @@ pub struct Turn {
     pub replies: VecDeque<String>,
     pub last: LastCall,
     pub tools: BTreeMap<u32, Tool>,
+    /// What the user asked and the model answered last, if content is captured.
+    pub content: Option<Box<Content>>,
 }
 
 impl Turn {
@@ -146,6 +148,16 @@ impl Turn {
             self.replies.pop_front();
         }
         self.replies.push_back(reply.to_owned());
+    }
+
+    /// Keeps what was said for the turn's own span: the user's first message and the last answer.
+    pub fn keep_content(&mut self, call: &ModelCall) {
+        let Some(said) = &call.content else { return };
+        let kept = self.content.get_or_insert_with(|| {
+            let asked = said.input.iter().rfind(|message| message.role == "user").cloned();
+            Box::new(Content { mode: said.mode, input: asked.into_iter().collect(), ..Content::default() })
+        });
+        kept.output.clone_from(&said.output);
     }
 
     /// True if one of these results answers an open call.

@@ -6,7 +6,7 @@ use pipeline::{
     Kind, Observation, ProcessKey, SpanContext, Timestamp,
     observation::{
         AgentTurn, Evidence, Finding, LossReason, ModelCall, Part, ProcessInfo, ProcessPhase, Severity, ToolCall,
-        ToolResult, TurnEnd,
+        ToolContent, ToolResult, TurnEnd, parsed_json,
     },
 };
 
@@ -77,6 +77,7 @@ impl Correlation {
         turn.ended = turn.ended.max(call.ended);
         turn.deadline = turn.deadline.max(call.ended.plus(idle));
         turn.messages.clone_from(&call.thread.messages);
+        turn.keep_content(&call);
         if let Some(reply) = &call.reply.id {
             turn.remember(reply);
         }
@@ -247,6 +248,7 @@ impl Correlation {
                 previous: None,
             },
             tools: BTreeMap::new(),
+            content: None,
         };
         self.turns.insert(id, turn);
         id
@@ -332,6 +334,13 @@ impl Correlation {
         let info = turn.info.clone();
         let name = tool.name.clone();
         let call_id = tool.id.clone();
+        let content = turn.content.as_ref().map(|content| {
+            Box::new(ToolContent {
+                mode: content.mode,
+                arguments: (!tool.arguments.is_empty()).then(|| parsed_json(&tool.arguments)),
+                result: result.and_then(|result| result.response.clone()),
+            })
+        });
         let kind = Kind::ToolCall(Box::new(ToolCall {
             id: tool.id,
             name: tool.name,
@@ -346,6 +355,7 @@ impl Correlation {
             result_seen: result.is_some(),
             agent_name,
             conversation_id: turn.conversation.clone(),
+            content,
         }));
         out.push(Observation { context: Some(tool.context), ..Observation::new(ended, info.clone(), kind) });
         if missing {
@@ -391,6 +401,7 @@ impl Correlation {
             tool_calls: turn.tool_count,
             end,
             error: turn.last.failed.flatten(),
+            content: turn.content,
         }));
         out.push(Observation { context: Some(turn.context), ..Observation::new(ended, turn.info, kind) });
     }

@@ -43,6 +43,7 @@ fn call(model: &str, begun: u64, took: u64, error: Option<&str>) -> Observation 
         connection: ConnectionKey::default(),
         index: 0,
         losses: Vec::new(),
+        content: None,
         facts: None,
     };
     let info = ProcessInfo { service_name: Some("agent".into()), ..ProcessInfo::default() };

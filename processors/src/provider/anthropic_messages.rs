@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::observation::{Api, ModelCall, Operation, RequestedTool, ToolResult, Usage};
+use pipeline::observation::{Api, Modalities, ModelCall, Operation, RequestedTool, ToolResult, Usage};
 
 use super::{
     failure,
@@ -92,7 +92,11 @@ fn thread(body: &Object<'_>, call: &mut ModelCall) {
                 let id = part.string("tool_use_id").unwrap_or_default();
                 digest.id(id.as_str());
                 if !id.is_empty() {
-                    thread.tool_results.push(ToolResult { id, is_error: part.bool("is_error") == Some(true) });
+                    thread.tool_results.push(ToolResult {
+                        id,
+                        is_error: part.bool("is_error") == Some(true),
+                        response: None,
+                    });
                 }
                 true
             }
@@ -140,6 +144,7 @@ impl WireUsage {
             cache_read: self.cache_read,
             cache_creation: self.cache_creation,
             reasoning: self.reasoning,
+            modalities: Modalities::default(),
         }
     }
 }

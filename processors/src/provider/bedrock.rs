@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use pipeline::observation::{Api, ModelCall, Operation, RequestedTool, ToolResult, Usage};
+use pipeline::observation::{Api, Modalities, ModelCall, Operation, RequestedTool, ToolResult, Usage};
 
 use super::{
     anthropic_messages, failure,
@@ -78,7 +78,7 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
                 let id = result.string("toolUseId").unwrap_or_default();
                 digest.id(id.as_str());
                 let is_error = result.str("status").as_deref() == Some("error");
-                thread.tool_results.push(ToolResult { id, is_error });
+                thread.tool_results.push(ToolResult { id, is_error, response: None });
             } else if !part.has("reasoningContent") && !part.has("cachePoint") {
                 digest.part(&part);
             }
@@ -99,6 +99,7 @@ fn usage(usage: &Object<'_>) -> Usage {
         cache_read: read,
         cache_creation: written,
         reasoning: None,
+        modalities: Modalities::default(),
     }
 }
 

@@ -43,7 +43,7 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
         let mut digest = MessageDigest::new();
         if let Some(id) = message.string("tool_call_id") {
             digest.id(id.as_str());
-            thread.tool_results.push(ToolResult { id, is_error: false });
+            thread.tool_results.push(ToolResult { id, ..ToolResult::default() });
         } else {
             digest.content(message.raw("content"), |_, _, _| false);
         }

@@ -2,7 +2,7 @@
 
 use pipeline::{
     config::{Component, Problem, Problems},
-    observation::Api,
+    observation::{Api, ContentMode},
 };
 use serde::Deserialize;
 
@@ -12,6 +12,28 @@ use serde::Deserialize;
 pub struct Config {
     /// Hosts of your own that serve a model, tried before the built-in table.
     pub custom: Vec<Custom>,
+    /// Where messages, instructions, tool definitions, arguments and results are written: `no_content`, `span_only`,
+    /// `event_only` or `span_and_event`. Default: the environment's `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`,
+    /// else `no_content`.
+    pub capture_content: Option<ContentMode>,
+}
+
+impl Config {
+    /// Where content is written. The variable is read of onlooker's own environment, never of an observed process's.
+    pub fn mode(&self) -> ContentMode {
+        let said = || std::env::var("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT").ok();
+        self.capture_content.unwrap_or_else(|| said().map_or(ContentMode::NoContent, |text| mode_of(&text)))
+    }
+}
+
+/// The mode that the variable's value means; `true` is what older instrumentations knew. Anything else captures nothing.
+fn mode_of(text: &str) -> ContentMode {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "span_only" | "true" => ContentMode::SpanOnly,
+        "event_only" => ContentMode::EventOnly,
+        "span_and_event" => ContentMode::SpanAndEvent,
+        _ => ContentMode::NoContent,
+    }
 }
 
 /// A host that serves a model.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::observation::{Api, ModelCall, Operation, RequestedTool, ToolResult, Usage};
+use pipeline::observation::{Api, Modalities, ModelCall, Operation, RequestedTool, ToolResult, Usage};
 
 use super::{
     failure,
@@ -110,7 +110,7 @@ fn thread(body: &Object<'_>, call: &mut ModelCall) {
                 let id = result.string("id").or_else(|| result.string("name")).unwrap_or_default();
                 digest.id(id.as_str());
                 let is_error = result.object("response").is_some_and(|response| response.has("error"));
-                thread.tool_results.push(ToolResult { id, is_error });
+                thread.tool_results.push(ToolResult { id, is_error, response: None });
             } else if part.bool("thought") == Some(true) {
                 // Clients leave these out of later requests.
             } else if let Some(text) = part.str("text") {
@@ -188,5 +188,6 @@ fn usage(usage: &Object<'_>) -> Usage {
         cache_read: usage.count("cachedContentTokenCount"),
         cache_creation: None,
         reasoning: thoughts,
+        modalities: Modalities::default(),
     }
 }

@@ -31,7 +31,9 @@ use std::borrow::Cow;
 
 use pipeline::{
     BuildContext, ComponentError, Factory, Observation, Processor, Signal,
-    observation::{Api, Exchange, Kind, ModelCall, Parameters, Part, Protocol, Reply, Thread, Usage},
+    observation::{
+        Api, Content, ContentMode, Exchange, Kind, ModelCall, Parameters, Part, Protocol, Reply, Thread, Usage,
+    },
 };
 
 use self::json::Object;
@@ -51,12 +53,13 @@ pub fn factory() -> Factory<dyn Processor> {
 /// The processor.
 pub struct Provider {
     custom: Vec<table::CustomRow>,
+    content: ContentMode,
 }
 
 impl Provider {
     /// A processor of this configuration.
     pub fn new(config: &Config) -> Self {
-        Self { custom: table::custom_rows(config) }
+        Self { custom: table::custom_rows(config), content: config.mode() }
     }
 
     /// The call that an exchange was; `None` if it was none.
@@ -95,6 +98,7 @@ impl Provider {
             facts: exchange.facts.clone(),
             index: exchange.index,
             losses: exchange.losses.clone(),
+            content: Content::begin(self.content),
         };
         if let Some(body) = &body
             && !(found.format.request)(body, &mut call)

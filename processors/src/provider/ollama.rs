@@ -81,7 +81,7 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
             }
             "tool" => {
                 let id = message.string("tool_name").or_else(|| message.string("name")).unwrap_or_default();
-                thread.tool_results.push(ToolResult { id, is_error: false });
+                thread.tool_results.push(ToolResult { id, ..ToolResult::default() });
             }
             "assistant" => thread.tool_results.clear(),
             _ => {}

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::observation::{Api, ModelCall, Operation, RequestedTool, ToolResult, Usage};
+use pipeline::observation::{Api, Modalities, ModelCall, Operation, RequestedTool, ToolResult, Usage};
 
 use super::{
     failure,
@@ -80,7 +80,7 @@ fn thread(body: &Object<'_>, call: &mut ModelCall) {
                 match message.string("tool_call_id") {
                     Some(id) => {
                         digest.id(id.as_str());
-                        thread.tool_results.push(ToolResult { id, is_error: false });
+                        thread.tool_results.push(ToolResult { id, ..ToolResult::default() });
                     }
                     None => digest.content(message.raw("content"), |_, _, _| false),
                 }
@@ -156,6 +156,7 @@ fn usage(usage: &Object<'_>) -> Usage {
             .or_else(|| usage.count("prompt_cache_hit_tokens")),
         cache_creation: input.as_ref().and_then(|details| details.count("cache_write_tokens")),
         reasoning: output.and_then(|details| details.count("reasoning_tokens")),
+        modalities: Modalities::default(),
     }
 }
 

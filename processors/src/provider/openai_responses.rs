@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipeline::observation::{Api, CallError, ModelCall, Operation, RequestedTool, Thread, ToolResult, Usage};
+use pipeline::observation::{
+    Api, CallError, Modalities, ModelCall, Operation, RequestedTool, Thread, ToolResult, Usage,
+};
 
 use super::{
     failure,
@@ -112,7 +114,7 @@ pub fn item(item: &Object<'_>, system: &mut Option<MessageDigest>, thread: &mut 
             digest.id(id.as_str());
             thread.from_user = false;
             if !id.is_empty() {
-                thread.tool_results.push(ToolResult { id, is_error: false });
+                thread.tool_results.push(ToolResult { id, ..ToolResult::default() });
             }
             thread.messages.push(digest.finish("tool"));
         }
@@ -206,6 +208,7 @@ fn response(body: &Object<'_>, tools: &mut Tools, call: &mut ModelCall) {
             cache_read: details(input, "cached_tokens"),
             cache_creation: details(input, "cache_write_tokens"),
             reasoning: details(output, "reasoning_tokens"),
+            modalities: Modalities::default(),
         };
     }
     for (place, item) in body.objects("output").enumerate() {

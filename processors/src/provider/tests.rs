@@ -5,8 +5,8 @@ use std::time::Duration;
 use pipeline::{
     ConnectionKey, Processor, Timestamp,
     observation::{
-        Api, Body, Exchange, Headers, Kind, Loss, LossReason, Mark, ModelCall, Operation, Part, Request, RequestedTool,
-        Response, Role,
+        Api, Body, Exchange, Headers, Kind, Loss, LossReason, Mark, Modalities, ModelCall, Operation, Part, Request,
+        RequestedTool, Response, Role,
     },
 };
 use serde_json::{Value, json};
@@ -153,7 +153,14 @@ fn a_plain_chat_is_read() {
     assert_eq!((reply.chunks, reply.time_to_first_chunk), (None, None));
     assert_eq!(
         call.usage,
-        Usage { input: Some(10), output: Some(5), cache_read: Some(4), cache_creation: None, reasoning: Some(3) }
+        Usage {
+            input: Some(10),
+            output: Some(5),
+            cache_read: Some(4),
+            cache_creation: None,
+            reasoning: Some(3),
+            modalities: Modalities::default()
+        }
     );
     assert_eq!(call.tool_calls, [tool("t1", "f", "{\"a\":1}")]);
     assert!(call.thread.has_tools && call.thread.from_user && call.thread.system.is_some());
@@ -204,7 +211,8 @@ fn a_plain_message_is_read() {
             output: Some(7),
             cache_read: Some(100),
             cache_creation: Some(1000),
-            reasoning: None
+            reasoning: None,
+            modalities: Modalities::default(),
         }
     );
     assert_eq!(call.reply.finish_reasons, ["tool_use"]);
@@ -231,7 +239,14 @@ fn a_plain_response_is_read() {
     assert_eq!(done.reply.finish_reasons, ["stop"]);
     assert_eq!(
         done.usage,
-        Usage { input: Some(5), output: Some(6), cache_read: Some(0), cache_creation: None, reasoning: Some(2) }
+        Usage {
+            input: Some(5),
+            output: Some(6),
+            cache_read: Some(0),
+            cache_creation: None,
+            reasoning: Some(2),
+            modalities: Modalities::default()
+        }
     );
     assert_eq!(
         (done.conversation_id.as_deref(), done.parameters.previous_response_id.as_deref()),
@@ -336,6 +351,7 @@ fn custom_rows_come_first() {
             row("localhost:9", Some("x_ai"), None),
             row("api.openai.com", Some("azure.ai.openai"), None),
         ],
+        ..Config::default()
     });
     let named = |host, target| provider.understand(&exchange(host, target, &chat_request())).map(|call| call.provider);
     assert_eq!(named("eu.llm.corp.example", "/generate").as_deref(), Some("mistral_ai"));

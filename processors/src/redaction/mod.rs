@@ -219,7 +219,8 @@ fn finding(finding: &mut Finding, masker: &mut Masker) {
             // Arguments of a command: an option tells what the next one is.
             Value::Strings(texts) if name.ends_with("args") => masker.args(texts),
             Value::Strings(texts) => masker.each(texts),
-            Value::Int(_) | Value::Double(_) | Value::Bool(_) => {}
+            // Findings carry no content.
+            Value::Int(_) | Value::Double(_) | Value::Bool(_) | Value::Json(_) => {}
         }
     }
 }

@@ -104,7 +104,10 @@ fn leaking() -> Vec<Observation> {
         usage: Usage::default(),
         error: Some(CallError { kind: secret("k"), message: some("Incorrect API key provided:") }),
         conversation_id: some("c"),
-        thread: Thread { tool_results: vec![ToolResult { id: secret("i"), is_error: false }], ..Thread::default() },
+        thread: Thread {
+            tool_results: vec![ToolResult { id: secret("i"), is_error: false, response: None }],
+            ..Thread::default()
+        },
         tool_calls: vec![RequestedTool { id: some("i"), name: secret("n"), arguments: secret("{}") }],
         started: now,
         ended: now,
@@ -114,6 +117,7 @@ fn leaking() -> Vec<Observation> {
         connection: ConnectionKey::default(),
         index: 0,
         losses: vec![],
+        content: None,
     };
     let tool = ToolCall {
         id: some("i"),
@@ -129,6 +133,7 @@ fn leaking() -> Vec<Observation> {
         result_seen: true,
         agent_name: some("a"),
         conversation_id: some("c"),
+        content: None,
     };
     let turn = AgentTurn {
         number: 0,
@@ -142,6 +147,7 @@ fn leaking() -> Vec<Observation> {
         tool_calls: 0,
         end: TurnEnd::Answered,
         error: some("e"),
+        content: None,
     };
     let finding = Finding {
         name: "onlooker.finding.x",

@@ -78,5 +78,20 @@ fn attribute(value: &Attribute) -> Value {
         Attribute::Double(double) => (*double).into(),
         Attribute::Bool(truth) => (*truth).into(),
         Attribute::Strings(texts) => texts.iter().map(String::as_str).collect(),
+        Attribute::Json(json) => safe(json),
+    }
+}
+
+/// The same for every number within.
+fn safe(json: &Value) -> Value {
+    match json {
+        Value::Number(number) => match number.as_i64() {
+            Some(integer) if integer.unsigned_abs() > MAX_SAFE => integer.to_string().into(),
+            None if number.is_u64() => number.to_string().into(),
+            _ => json.clone(),
+        },
+        Value::Array(values) => values.iter().map(safe).collect(),
+        Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), safe(value))).collect(),
+        other => other.clone(),
     }
 }

@@ -141,7 +141,7 @@ impl World {
                 tool_results: call
                     .results
                     .iter()
-                    .map(|id| ToolResult { id: (*id).to_owned(), is_error: false })
+                    .map(|id| ToolResult { id: (*id).to_owned(), is_error: false, response: None })
                     .collect(),
             },
             tool_calls: call
@@ -161,6 +161,7 @@ impl World {
             connection: ConnectionKey { process: key(pid), object: 1, generation: 0 },
             index: self.calls,
             losses: Vec::new(),
+            content: None,
         };
         let before = self.out.len();
         self.correlation.process(Observation::new(ended, info, Kind::ModelCall(Box::new(model))), &mut self.out);

@@ -132,7 +132,14 @@ fn a_message_is_assembled() {
     assert_eq!(call.tool_calls, [tool("t1", "Bash", "{\"command\":\"ls\"}"), tool("t2", "Now", "{}")]);
     assert_eq!(
         call.usage,
-        Usage { input: Some(30), output: Some(50), cache_read: Some(20), cache_creation: Some(0), reasoning: None }
+        Usage {
+            input: Some(30),
+            output: Some(50),
+            cache_read: Some(20),
+            cache_creation: Some(0),
+            reasoning: None,
+            modalities: Modalities::default()
+        }
     );
     assert_eq!((call.reply.finish_reasons.as_slice(), call.error), (&["tool_use".to_owned()][..], None));
     // Neither message_start nor ping nor the empty block: the thinking at 14 ms.
@@ -194,7 +201,14 @@ fn a_response_is_assembled() {
     assert_eq!(call.reply.finish_reasons, ["tool_calls"]);
     assert_eq!(
         call.usage,
-        Usage { input: Some(8), output: Some(9), cache_read: Some(2), cache_creation: None, reasoning: Some(4) }
+        Usage {
+            input: Some(8),
+            output: Some(9),
+            cache_read: Some(2),
+            cache_creation: None,
+            reasoning: Some(4),
+            modalities: Modalities::default()
+        }
     );
     assert_eq!((call.reply.service_tier.as_deref(), call.reply.id.as_deref()), (Some("default"), Some("resp_1")));
     assert_eq!(call.reply.time_to_first_chunk, Some(Duration::from_millis(14)));

@@ -51,7 +51,7 @@ fn a_turn_opens_with_the_users_own_words() {
     let chat = |messages: Value| {
         threads("api.openai.com", "/v1/chat/completions", json!({"model": "m", "messages": messages}))
     };
-    let result = |id: &str, is_error| ToolResult { id: id.into(), is_error };
+    let result = |id: &str, is_error| ToolResult { id: id.into(), is_error, ..ToolResult::default() };
     let after = chat(json!([
         {"role": "user", "content": "u"},
         {"role": "assistant", "tool_calls": [{"id": "a"}]}, {"role": "tool", "tool_call_id": "a", "content": "1"},
