@@ -27,7 +27,7 @@ impl Config {
 }
 
 /// The mode that the variable's value means; `true` is what older instrumentations knew. Anything else captures nothing.
-fn mode_of(text: &str) -> ContentMode {
+pub(super) fn mode_of(text: &str) -> ContentMode {
     match text.trim().to_ascii_lowercase().as_str() {
         "span_only" | "true" => ContentMode::SpanOnly,
         "event_only" => ContentMode::EventOnly,

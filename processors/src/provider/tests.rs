@@ -475,5 +475,21 @@ fn the_readme_tells_every_key() {
         .take_while(|line| line.starts_with('|'))
         .filter_map(|line| line.split('`').nth(1))
         .collect();
-    assert_eq!(keys, ["custom", "custom[].host", "custom[].provider", "custom[].api"]);
+    assert_eq!(keys, ["custom", "custom[].host", "custom[].provider", "custom[].api", "capture_content"]);
+}
+
+#[test]
+fn the_variable_says_where_content_goes() {
+    for (text, mode) in [
+        ("SPAN_ONLY", ContentMode::SpanOnly),
+        ("event_only", ContentMode::EventOnly),
+        (" Span_And_Event ", ContentMode::SpanAndEvent),
+        ("true", ContentMode::SpanOnly),
+        ("NO_CONTENT", ContentMode::NoContent),
+        ("false", ContentMode::NoContent),
+        ("nonsense", ContentMode::NoContent),
+        ("", ContentMode::NoContent),
+    ] {
+        assert_eq!(config::mode_of(text), mode, "{text}");
+    }
 }
