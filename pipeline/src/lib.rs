@@ -5,6 +5,7 @@
 
 pub mod component;
 pub mod config;
+pub mod errno;
 pub mod error;
 pub mod graph;
 pub mod ids;

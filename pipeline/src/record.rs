@@ -1,6 +1,8 @@
 //! Records: an observation as a named event with attributes, the common ground of log records, CloudEvents and
 //! signatures.
 
+mod deeds;
+
 use crate::{
     ids::Timestamp,
     observation::{
@@ -112,6 +114,8 @@ pub fn record(observation: &Observation) -> Option<Record> {
             },
             Severity::Info,
         ),
+        Kind::File(file) => deeds::file_event(file),
+        Kind::Security(security) => deeds::security_event(security),
         Kind::Finding(finding) => (finding.name, finding.severity),
         Kind::Heartbeat(_) => (event::HEARTBEAT, Severity::Info),
     };
@@ -137,6 +141,8 @@ pub fn attributes(observation: &Observation) -> Attributes {
         Kind::McpCall(call) => mcp_call(&mut out, call),
         Kind::OpaqueCall(call) => opaque_call(&mut out, call),
         Kind::Process(event) => process_event(&mut out, event, process),
+        Kind::File(file) => deeds::file(&mut out, file, process),
+        Kind::Security(security) => deeds::security(&mut out, security, process),
         Kind::Finding(finding) => self::finding(&mut out, finding),
         Kind::Heartbeat(heartbeat) => self::heartbeat(&mut out, heartbeat),
         // Their attributes are those of each point.

@@ -41,6 +41,14 @@ names! {
     AWS_BEDROCK_KNOWLEDGE_BASE_ID = "aws.bedrock.knowledge_base.id";
     AZURE_RESOURCE_PROVIDER_NAMESPACE = "azure.resource_provider.namespace";
     ERROR_TYPE = "error.type";
+    FILE_DIRECTORY = "file.directory";
+    FILE_GROUP_ID = "file.group.id";
+    FILE_MODE = "file.mode";
+    FILE_NAME = "file.name";
+    FILE_OWNER_ID = "file.owner.id";
+    FILE_PATH = "file.path";
+    FILE_SIZE = "file.size";
+    FILE_SYMBOLIC_LINK_TARGET_PATH = "file.symbolic_link.target_path";
     GEN_AI_AGENT_NAME = "gen_ai.agent.name";
     GEN_AI_CONVERSATION_COMPACTED = "gen_ai.conversation.compacted";
     GEN_AI_CONVERSATION_ID = "gen_ai.conversation.id";
@@ -135,6 +143,15 @@ names! {
     ONLOOKER_CAPTURE_LOST_BYTES = "onlooker.capture.lost.bytes";
     ONLOOKER_CAPTURE_LOST_PART = "onlooker.capture.lost.part";
     ONLOOKER_CAPTURE_LOST_REASON = "onlooker.capture.lost.reason";
+    ONLOOKER_FILE_CREATED = "onlooker.file.created";
+    ONLOOKER_FILE_DURATION = "onlooker.file.duration";
+    ONLOOKER_FILE_FLAGS = "onlooker.file.flags";
+    ONLOOKER_FILE_NEW_PATH = "onlooker.file.new_path";
+    ONLOOKER_FILE_OPERATIONS = "onlooker.file.operations";
+    ONLOOKER_FILE_PATH_RESOLVED = "onlooker.file.path.resolved";
+    ONLOOKER_FILE_READ_BYTES = "onlooker.file.read.bytes";
+    ONLOOKER_FILE_SENSITIVE = "onlooker.file.sensitive";
+    ONLOOKER_FILE_WRITTEN_BYTES = "onlooker.file.written.bytes";
     ONLOOKER_FINDING_MESSAGE = "onlooker.finding.message";
     ONLOOKER_HEARTBEAT_COUNTS = "onlooker.heartbeat.counts";
     ONLOOKER_HEARTBEAT_FAILED_PROBES = "onlooker.heartbeat.failed_probes";
@@ -159,6 +176,19 @@ names! {
     ONLOOKER_PROCESS_REPLACED = "onlooker.process.replaced";
     ONLOOKER_RESPONSE_LAST_CHUNK_TIME = "onlooker.response.time_to_last_chunk";
     ONLOOKER_RESPONSE_CHUNKS = "onlooker.response.chunks";
+    ONLOOKER_SECURITY_BYTES = "onlooker.security.bytes";
+    ONLOOKER_SECURITY_CALL = "onlooker.security.call";
+    ONLOOKER_SECURITY_CAPABILITIES_NEW = "onlooker.security.capabilities.new";
+    ONLOOKER_SECURITY_CAPABILITIES_OLD = "onlooker.security.capabilities.old";
+    ONLOOKER_SECURITY_FILE_SYSTEM = "onlooker.security.file_system";
+    ONLOOKER_SECURITY_FLAGS = "onlooker.security.flags";
+    ONLOOKER_SECURITY_IDS_NEW = "onlooker.security.ids.new";
+    ONLOOKER_SECURITY_IDS_OLD = "onlooker.security.ids.old";
+    ONLOOKER_SECURITY_NAME = "onlooker.security.name";
+    ONLOOKER_SECURITY_OPERATIONS = "onlooker.security.operations";
+    ONLOOKER_SECURITY_REQUEST = "onlooker.security.request";
+    ONLOOKER_SECURITY_SOURCE = "onlooker.security.source";
+    ONLOOKER_SECURITY_TARGET_PID = "onlooker.security.target.pid";
     ONLOOKER_SIGNATURE_KEY_ID = "onlooker.signature.key_id";
     ONLOOKER_SIGNATURE_SEQUENCE = "onlooker.signature.sequence";
     ONLOOKER_TLS_SERVER_NAME = "onlooker.tls.server_name";
@@ -177,6 +207,62 @@ names! {
 pub mod event {
     /// A turn ended.
     pub const AGENT_TURN: &str = "onlooker.agent_turn";
+    /// The permissions of a file were changed.
+    pub const FILE_CHMOD: &str = "onlooker.file.chmod";
+    /// The owner of a file was changed.
+    pub const FILE_CHOWN: &str = "onlooker.file.chown";
+    /// A file was created by mknod.
+    pub const FILE_CREATE: &str = "onlooker.file.create";
+    /// A name of a file was removed.
+    pub const FILE_DELETE: &str = "onlooker.file.delete";
+    /// A file got one more name.
+    pub const FILE_LINK: &str = "onlooker.file.link";
+    /// A directory was made.
+    pub const FILE_MKDIR: &str = "onlooker.file.mkdir";
+    /// A file was opened for reading, and perhaps read.
+    pub const FILE_READ: &str = "onlooker.file.read";
+    /// A file got another name.
+    pub const FILE_RENAME: &str = "onlooker.file.rename";
+    /// A directory was removed.
+    pub const FILE_RMDIR: &str = "onlooker.file.rmdir";
+    /// A symbolic link was made.
+    pub const FILE_SYMLINK: &str = "onlooker.file.symlink";
+    /// The length of a file was set.
+    pub const FILE_TRUNCATE: &str = "onlooker.file.truncate";
+    /// A file was opened for writing, and perhaps created and written.
+    pub const FILE_WRITE: &str = "onlooker.file.write";
+    /// A port was bound on an address that others can reach.
+    pub const SECURITY_BIND: &str = "onlooker.security.bind";
+    /// The kernel was given or asked about a BPF program or map.
+    pub const SECURITY_BPF: &str = "onlooker.security.bpf";
+    /// Capabilities were set.
+    pub const SECURITY_CAPABILITIES: &str = "onlooker.security.capabilities";
+    /// A file without a place in any directory was made.
+    pub const SECURITY_MEMFD: &str = "onlooker.security.memfd";
+    /// A file without a place in any directory was executed.
+    pub const SECURITY_MEMFD_EXEC: &str = "onlooker.security.memfd_exec";
+    /// The memory of another process was read or written.
+    pub const SECURITY_MEMORY: &str = "onlooker.security.memory";
+    /// A kernel module was loaded or removed.
+    pub const SECURITY_MODULE: &str = "onlooker.security.module";
+    /// A file system was mounted, remounted or moved.
+    pub const SECURITY_MOUNT: &str = "onlooker.security.mount";
+    /// Namespaces were made or entered.
+    pub const SECURITY_NAMESPACES: &str = "onlooker.security.namespaces";
+    /// The root directory was changed.
+    pub const SECURITY_ROOT: &str = "onlooker.security.root";
+    /// A file on which the security of the host or of an account rests was changed.
+    pub const SECURITY_SENSITIVE_FILE: &str = "onlooker.security.sensitive_file";
+    /// Group ids were set.
+    pub const SECURITY_SET_GROUP: &str = "onlooker.security.set_group";
+    /// User ids were set.
+    pub const SECURITY_SET_USER: &str = "onlooker.security.set_user";
+    /// A process outside the own tree was sent a signal.
+    pub const SECURITY_SIGNAL: &str = "onlooker.security.signal";
+    /// Another process was attached to, or asked to be traced.
+    pub const SECURITY_TRACE: &str = "onlooker.security.trace";
+    /// A file system was unmounted.
+    pub const SECURITY_UNMOUNT: &str = "onlooker.security.unmount";
     /// What was said in an inference, apart from its span (GenAI conventions, events).
     pub const INFERENCE_DETAILS: &str = "gen_ai.client.inference.operation.details";
     /// onlooker is alive.
@@ -200,6 +286,34 @@ pub mod event {
     /// Every event name above.
     pub const ALL: &[&str] = &[
         AGENT_TURN,
+        FILE_CHMOD,
+        FILE_CHOWN,
+        FILE_CREATE,
+        FILE_DELETE,
+        FILE_LINK,
+        FILE_MKDIR,
+        FILE_READ,
+        FILE_RENAME,
+        FILE_RMDIR,
+        FILE_SYMLINK,
+        FILE_TRUNCATE,
+        FILE_WRITE,
+        SECURITY_BIND,
+        SECURITY_BPF,
+        SECURITY_CAPABILITIES,
+        SECURITY_MEMFD,
+        SECURITY_MEMFD_EXEC,
+        SECURITY_MEMORY,
+        SECURITY_MODULE,
+        SECURITY_MOUNT,
+        SECURITY_NAMESPACES,
+        SECURITY_ROOT,
+        SECURITY_SENSITIVE_FILE,
+        SECURITY_SET_GROUP,
+        SECURITY_SET_USER,
+        SECURITY_SIGNAL,
+        SECURITY_TRACE,
+        SECURITY_UNMOUNT,
         HEARTBEAT,
         INFERENCE_DETAILS,
         LLM_CONNECTION,

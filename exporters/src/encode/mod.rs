@@ -17,10 +17,10 @@ use opentelemetry_proto::tonic::{
     },
     common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value},
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
-    trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode},
+    trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::{Link, SpanKind}, status::StatusCode},
 };
 use pipeline::{
-    Kind, Observation, Signal,
+    Kind, Observation, Signal, SpanContext,
     observation::{ContentMode, McpTarget, ProcessInfo, ProcessPhase, Role, Severity},
     record::{self, Value},
     semconv,
@@ -266,9 +266,25 @@ fn span(observation: &Observation) -> Option<Span> {
         start_time_unix_nano,
         end_time_unix_nano,
         attributes: attributes(observation),
+        links: links(observation),
         status,
         ..Default::default()
     })
+}
+
+/// What a call belongs with but does not hang under: its turn, if it hangs under a span of the agent's own tracing; or
+/// that span, if it does not.
+fn links(observation: &Observation) -> Vec<Link> {
+    let Kind::ModelCall(call) = &observation.kind else { return Vec::new() };
+    let parent = observation.context.and_then(|context| Some((context.trace_id, context.parent_span_id?)));
+    let elsewhere = |other: &SpanContext| Some((other.trace_id, other.span_id)) != parent;
+    let link = |other: SpanContext| Link {
+        trace_id: other.trace_id.0.to_vec(),
+        span_id: other.span_id.0.to_vec(),
+        flags: 1,
+        ..Default::default()
+    };
+    call.turn.into_iter().chain(call.remote_parent).filter(elsewhere).map(link).collect()
 }
 
 /// How many items of a signal these observations would become, without making them.
@@ -288,6 +304,7 @@ fn is_log_record(observation: &Observation) -> bool {
     let is_event = match &observation.kind {
         Kind::Process(process) => process.phase == ProcessPhase::Exec,
         Kind::Finding(_) | Kind::Heartbeat(_) | Kind::OpaqueCall(_) => true,
+        Kind::File(_) | Kind::Security(_) => true,
         Kind::ModelCall(call) => call.content.as_ref().is_some_and(|content| content.mode.on_events()),
         _ => false,
     };

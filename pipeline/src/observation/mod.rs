@@ -6,11 +6,13 @@
 mod agent;
 mod content;
 mod exchange;
+mod file;
 mod mcp;
 pub mod metrics;
 mod model;
 mod opaque;
 mod process;
+mod security;
 
 use std::sync::Arc;
 
@@ -22,12 +24,14 @@ pub use content::{
 pub use exchange::{
     Body, ConnectionFacts, Exchange, Headers, Loss, LossReason, Mark, Part, Protocol, Request, Response, Role,
 };
+pub use file::{Deed, File, open_flags};
 pub use mcp::{Implementation, McpCall, McpError, McpTarget};
 pub use model::{
     Api, CallError, Modalities, ModelCall, Operation, Parameters, Reply, RequestedTool, ServerAddress, Thread,
     ToolResult, Usage,
 };
 pub use opaque::{NameSource, OpaqueCall};
+pub use security::{Action, Ids, Security, Target};
 
 use crate::ids::{SpanContext, Timestamp};
 
@@ -70,6 +74,10 @@ pub enum Kind {
     OpaqueCall(Box<OpaqueCall>),
     /// A process started, executed a program or ended.
     Process(Box<Process>),
+    /// A process did something to a file.
+    File(Box<File>),
+    /// A process did something that changes rights or reaches beyond it.
+    Security(Box<Security>),
     /// Declared and done disagree, or a layer is degraded.
     Finding(Box<Finding>),
     /// onlooker is alive: coverage and counts.

@@ -6,6 +6,7 @@
 
 mod command;
 pub mod config;
+mod deeds;
 mod held;
 mod ids;
 mod linking;
@@ -127,6 +128,11 @@ impl Correlation {
             }
             Kind::OpaqueCall(ref call) => {
                 observation.context = Some(self.opaque_call(&observation.process, call));
+                out.push(observation);
+            }
+            // What processes do: in the span of who did it.
+            Kind::File(_) | Kind::Security(_) => {
+                observation.context = Some(self.deed(&observation));
                 out.push(observation);
             }
             Kind::Exchange(_) | Kind::ToolCall(_) | Kind::AgentTurn(_) | Kind::Finding(_) => {

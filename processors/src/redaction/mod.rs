@@ -4,6 +4,7 @@
 //! everything that the processors before it made, and with the operator's own patterns.
 
 mod config;
+mod deeds;
 mod mask;
 #[cfg(test)]
 mod tests;
@@ -95,6 +96,8 @@ impl Processor for Redaction {
             Kind::AgentTurn(turn) => agent_turn(turn, masker),
             Kind::McpCall(call) => mcp_call(call, masker),
             Kind::OpaqueCall(call) => opaque_call(call, masker),
+            Kind::File(file) => deeds::file(file, masker),
+            Kind::Security(security) => deeds::security(security, masker),
             Kind::Finding(finding) => self::finding(finding, masker),
             Kind::Heartbeat(heartbeat) => self::heartbeat(heartbeat, masker),
             Kind::Metrics(metrics) => self::metrics(metrics, masker),
