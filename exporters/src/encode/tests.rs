@@ -95,6 +95,7 @@ pub(crate) fn turn() -> Vec<Observation> {
         index: 0,
         losses: Vec::new(),
         content: None,
+        turn: None,
     };
     let failed = ModelCall {
         reply: Reply { status: Some(429), ..Reply::default() },

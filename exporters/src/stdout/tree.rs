@@ -108,7 +108,13 @@ impl Format for Tree {
             {
                 writeln!(out, "! not readable: {}", text::opaque_call(call))?;
             }
-            let (Some(context), Some(line)) = (observation.context, text::line(observation)) else { continue };
+            let (Some(mut context), Some(line)) = (observation.context, text::line(observation)) else { continue };
+            // A call below a span of the agent's own is shown in its turn: that other span is not here.
+            if let Kind::ModelCall(call) = &observation.kind
+                && let Some(turn) = call.turn
+            {
+                (context.trace_id, context.parent_span_id) = (turn.trace_id, Some(turn.span_id));
+            }
             if signal != Signal::Traces {
                 continue;
             }

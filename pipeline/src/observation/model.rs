@@ -297,4 +297,6 @@ pub struct ModelCall {
     pub losses: Vec<Loss>,
     /// What was said, if content is captured.
     pub content: Option<Box<Content>>,
+    /// The span of its turn, which is not its parent if it hangs under a span of the agent's own; set by `correlation`.
+    pub turn: Option<SpanContext>,
 }

@@ -38,7 +38,7 @@ impl Correlation {
             }
         }
         if let Some(turn) = turn.and_then(|turn| self.turns.get(&turn)) {
-            return under(turn.context);
+            return under(turn.place());
         }
         SpanContext { parent_span_id: (!place.spanless).then_some(place.context.span_id), ..under(place.context) }
     }
@@ -48,7 +48,7 @@ impl Correlation {
         let place = self.place_of(info);
         let open = self.open_turns(info, |turn| turn.started <= call.ended);
         match open.as_slice() {
-            [turn] => self.turns.get(turn).map_or(place.context, |turn| turn.context),
+            [turn] => self.turns.get(turn).map_or(place.context, Turn::place),
             _ => place.context,
         }
     }

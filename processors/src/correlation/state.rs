@@ -124,6 +124,8 @@ pub struct Turn {
     pub info: Arc<ProcessInfo>,
     pub number: u32,
     pub context: SpanContext,
+    /// False if the agent's own spans take its place.
+    pub told: bool,
     pub started: Timestamp,
     /// The last thing that happened in it.
     pub ended: Timestamp,
@@ -148,6 +150,19 @@ impl Turn {
             self.replies.pop_front();
         }
         self.replies.push_back(reply.to_owned());
+    }
+
+    /// The span below which its deeds hang: its own, or the agent's that takes its place.
+    pub fn place(&self) -> SpanContext {
+        match (self.told, self.context.parent_span_id) {
+            (false, Some(span_id)) => SpanContext { span_id, parent_span_id: None, ..self.context },
+            _ => self.context,
+        }
+    }
+
+    /// Where something below the turn stands: below its parent, if the turn itself is not told.
+    pub fn under(&self, below: SpanContext) -> SpanContext {
+        if self.told { below } else { SpanContext { parent_span_id: self.context.parent_span_id, ..below } }
     }
 
     /// Keeps what was said for the turn's own span: the user's first message and the last answer.

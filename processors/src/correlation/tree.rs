@@ -264,7 +264,7 @@ impl Correlation {
         {
             turn.ended = turn.ended.max(time);
             turn.deadline = turn.deadline.max(time.plus(self.config.turn_idle_timeout.0));
-            return Ok(under(turn.context, true, inherited));
+            return Ok(under(turn.place(), true, inherited));
         }
         let mut place = under(origin.context, origin.in_turn, inherited);
         if origin.spanless {

@@ -13,6 +13,7 @@ use pipeline::{
 use super::{
     Correlation,
     command::{Commands, starts_agent},
+    config::Instrumented,
     ids,
     state::{Held, LastCall, Tool, ToolRef, Turn},
 };
@@ -104,7 +105,7 @@ impl Correlation {
                 commands: Commands::of(&requested.name, &requested.arguments),
                 asked,
                 answered: call.ended,
-                context: ids::tool(turn.context, ordinal),
+                context: turn.under(ids::tool(turn.context, ordinal)),
                 process: None,
                 ambiguous: false,
                 stirred: false,
@@ -114,12 +115,22 @@ impl Correlation {
             };
             turn.tools.insert(ordinal, tool);
         }
-        let context = ids::call(turn.context, &call);
+        let own = ids::call(turn.context, &call);
+        let context = match (call.remote_parent, self.config.instrumented) {
+            (Some(remote), Instrumented::Attach) => {
+                SpanContext { trace_id: remote.trace_id, span_id: own.span_id, parent_span_id: Some(remote.span_id) }
+            }
+            _ => own,
+        };
+        let told = call.remote_parent.is_none() || self.config.instrumented != Instrumented::Suppress;
+        call.turn = Some(turn.context);
         self.deadline = self.deadline.min(turn.deadline);
         call.conversation_id = conversation;
         let ended = call.ended;
         self.adopt(id, out);
-        out.push(Observation { context: Some(context), kind: Kind::ModelCall(Box::new(call)), ..observation });
+        if told {
+            out.push(Observation { context: Some(context), kind: Kind::ModelCall(Box::new(call)), ..observation });
+        }
         if outcome == Outcome::Answered {
             self.close(id, TurnEnd::Answered, ended, out);
         } else if self.processes.get(&info.key).is_some_and(|proc| proc.exit.is_some()) {
@@ -213,8 +224,11 @@ impl Correlation {
             span_id: context.span_id,
             parent_span_id: Some(parent.span_id),
         };
-        if let Some(remote) = call.remote_parent {
+        let mut told = true;
+        let remote = call.remote_parent.filter(|_| self.config.instrumented != Instrumented::Duplicate);
+        if let Some(remote) = remote {
             context = under(remote);
+            told = self.config.instrumented != Instrumented::Suppress;
         } else if let Some(tool) = below_tool {
             if let Some(parent) = self.tool(tool) {
                 context = under(parent.context);
@@ -230,6 +244,7 @@ impl Correlation {
             info: info.clone(),
             number,
             context,
+            told,
             started: call.started,
             ended: call.started,
             deadline: call.started.plus(self.config.turn_idle_timeout.0),
@@ -403,7 +418,9 @@ impl Correlation {
             error: turn.last.failed.flatten(),
             content: turn.content,
         }));
-        out.push(Observation { context: Some(turn.context), ..Observation::new(ended, turn.info, kind) });
+        if turn.told {
+            out.push(Observation { context: Some(turn.context), ..Observation::new(ended, turn.info, kind) });
+        }
     }
 
     /// Ends all turns of a process, the latest first: a sub-agent's before the one that it works for.

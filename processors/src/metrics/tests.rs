@@ -44,6 +44,7 @@ fn call(model: &str, begun: u64, took: u64, error: Option<&str>) -> Observation 
         index: 0,
         losses: Vec::new(),
         content: None,
+        turn: None,
         facts: None,
     };
     let info = ProcessInfo { service_name: Some("agent".into()), ..ProcessInfo::default() };

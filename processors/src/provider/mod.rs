@@ -99,6 +99,7 @@ impl Provider {
             index: exchange.index,
             losses: exchange.losses.clone(),
             content: Content::begin(self.content),
+            turn: None,
         };
         if let Some(body) = &body
             && !(found.format.request)(body, &mut call)

@@ -118,6 +118,7 @@ fn leaking() -> Vec<Observation> {
         index: 0,
         losses: vec![],
         content: None,
+        turn: None,
     };
     let tool = ToolCall {
         id: some("i"),

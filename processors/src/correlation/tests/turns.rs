@@ -9,7 +9,7 @@ use pipeline::{
 };
 
 use super::world::{World, results, user};
-use crate::correlation::config::Config;
+use crate::correlation::config::{Config, Instrumented};
 
 fn agent() -> World {
     let mut world = World::new();
@@ -217,4 +217,40 @@ fn keys_are_checked_and_documented() {
     for key in ["turn_idle_timeout", "synthesize_conversation_id"] {
         assert!(readme.contains(&format!("| `{key}` |")), "{key}");
     }
+}
+
+fn remote(name: &[u8]) -> SpanContext {
+    SpanContext { trace_id: TraceId::derive(&[name]), span_id: SpanId::derive(&[name]), parent_span_id: None }
+}
+
+#[test]
+fn each_call_hangs_under_its_own_remote_parent() {
+    let mut world = agent();
+    world.call(10, user(&[1]).asks("t", "ls").remote(remote(b"a")));
+    let second = world.call(10, results(&[1, 2], &["t"]).remote(remote(b"b")));
+    assert_eq!((second.trace_id, second.parent_span_id), (remote(b"b").trace_id, Some(remote(b"b").span_id)));
+    let (_, turn) = world.turns()[0];
+    assert_eq!((turn.trace_id, turn.parent_span_id), (remote(b"a").trace_id, Some(remote(b"a").span_id)));
+}
+
+#[test]
+fn what_the_agent_tells_itself_can_be_suppressed() {
+    let mut world = agent();
+    world.correlation.config.instrumented = Instrumented::Suppress;
+    world.try_call(10, user(&[1]).asks("t", "ls").remote(remote(b"a")));
+    world.try_call(10, results(&[1, 2], &["t"]).remote(remote(b"b")));
+    assert!(world.turns().is_empty());
+    let tool = world.tools().pop().unwrap().1;
+    assert_eq!((tool.trace_id, tool.parent_span_id), (remote(b"a").trace_id, Some(remote(b"a").span_id)));
+    assert_ne!(tool.span_id, remote(b"a").span_id);
+}
+
+#[test]
+fn what_the_agent_tells_itself_can_be_told_twice() {
+    let mut world = agent();
+    world.correlation.config.instrumented = Instrumented::Duplicate;
+    let call = world.call(10, user(&[1]).remote(remote(b"a")));
+    let (_, turn) = world.turns()[0];
+    assert_ne!(turn.trace_id, remote(b"a").trace_id);
+    assert_eq!((call.trace_id, call.parent_span_id), (turn.trace_id, Some(turn.span_id)));
 }

@@ -114,6 +114,16 @@ impl World {
 
     /// A call that began earlier and ends now.
     pub fn call_since(&mut self, pid: u32, started: Timestamp, call: Call) -> SpanContext {
+        self.made(pid, started, call).expect("a model call has a context")
+    }
+
+    /// A call that may not be told.
+    pub fn try_call(&mut self, pid: u32, call: Call) -> Option<SpanContext> {
+        let started = self.tick();
+        self.made(pid, started, call)
+    }
+
+    fn made(&mut self, pid: u32, started: Timestamp, call: Call) -> Option<SpanContext> {
         self.tick();
         let ended = self.tick();
         self.calls += 1;
@@ -162,11 +172,12 @@ impl World {
             index: self.calls,
             losses: Vec::new(),
             content: None,
+            turn: None,
         };
         let before = self.out.len();
         self.correlation.process(Observation::new(ended, info, Kind::ModelCall(Box::new(model))), &mut self.out);
         let made = self.out[before..].iter().find(|o| matches!(o.kind, Kind::ModelCall(_)));
-        made.and_then(|o| o.context).expect("a model call has a context")
+        made.and_then(|o| o.context)
     }
 
     /// A request for a tool of a server, answered after a while. Gives its place.
