@@ -392,6 +392,7 @@ impl Assembler {
                         self.caller(&connection, time, out, commands);
                     }
                 }
+                Seen::Rpc(_) => {}
                 Seen::Exchange(exchange) => self.exchange(exchange, out, commands),
             }
         }

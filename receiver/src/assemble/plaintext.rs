@@ -8,7 +8,7 @@ use pipeline::{
 use crate::{
     event::{Chunk, Clock},
     record::Settings,
-    streams::{Config, Notice, Streams},
+    streams::{Config, Notice, Streams, jsonrpc::http::Rpc},
 };
 
 /// What the streams made of plaintext.
@@ -24,6 +24,8 @@ pub enum Seen {
         /// Request target.
         target: String,
     },
+    /// Something of an exchange that carries JSON-RPC.
+    Rpc(Box<Rpc>),
     /// An exchange is over.
     Exchange(Box<Exchange>),
     /// The connection does not speak what the streams understand.
@@ -74,6 +76,7 @@ impl Plaintext {
                     out.push(Seen::Head { connection, time, host: host.unwrap_or_default(), target });
                 }
                 Notice::Request { .. } => {}
+                Notice::Rpc(rpc) => out.push(Seen::Rpc(rpc)),
                 Notice::Foreign { connection, .. } => out.push(Seen::Foreign(connection)),
             }
         }

@@ -9,7 +9,10 @@ use pipeline::{
     sse,
 };
 
-use super::content::{Decoder, Undecodable};
+use super::{
+    content::{Decoder, Undecodable},
+    jsonrpc::http::Tap,
+};
 
 /// Content types whose parts are told apart by their time of arrival.
 const TIMED: &[&str] = &[
@@ -74,6 +77,10 @@ impl Kept {
         }
     }
 
+    fn clear(&mut self) {
+        (self.bytes, self.ring, self.total) = (Vec::new(), 0, 0);
+    }
+
     fn finish(mut self) -> Vec<u8> {
         let head = self.head();
         if self.omitted() > 0
@@ -103,6 +110,8 @@ pub(super) struct Incoming {
     events: bool,
     /// What was thrown away for want of memory.
     forgotten: Option<u64>,
+    /// Follows an event stream of JSON-RPC, of which nothing is kept here.
+    tap: Option<Box<Tap>>,
 }
 
 impl Incoming {
@@ -125,13 +134,49 @@ impl Incoming {
             timed: TIMED.iter().any(|timed| kind.eq_ignore_ascii_case(timed)),
             events: kind.eq_ignore_ascii_case("text/event-stream"),
             forgotten: None,
+            tap: None,
         }
+    }
+
+    /// The decoded bytes so far; `None` if not all of them are held.
+    pub(super) fn whole(&self) -> Option<&[u8]> {
+        let whole = !self.holed && !self.undecodable && self.forgotten.is_none() && self.kept.omitted() == 0;
+        whole.then_some(&*self.kept.bytes)
+    }
+
+    /// Follows it as an event stream of JSON-RPC, which it is if `proven`, else if its first event says so. False if this
+    /// is no event stream or it is too late.
+    pub(super) fn listen(&mut self, proven: bool) -> bool {
+        if !self.events || self.tap.is_some() || self.whole().is_none() {
+            return false;
+        }
+        let mut tap = Tap::new(proven);
+        let marks: Vec<(u64, Timestamp)> = self.marks.iter().map(|mark| (mark.offset, mark.time)).collect();
+        for (at, (offset, time)) in marks.iter().enumerate() {
+            let end = marks.get(at + 1).map_or(self.kept.bytes.len() as u64, |next| next.0);
+            let place = usize::try_from(*offset).unwrap_or(usize::MAX)..usize::try_from(end).unwrap_or(usize::MAX);
+            if !tap.push(self.kept.bytes.get(place).unwrap_or_default(), *time) {
+                return false;
+            }
+        }
+        if tap.proven() {
+            self.kept.clear();
+            self.marks = VecDeque::new();
+        }
+        self.tap = Some(Box::new(tap));
+        true
+    }
+
+    /// What follows it.
+    pub(super) fn tap(&mut self) -> Option<&mut Tap> {
+        self.tap.as_deref_mut()
     }
 
     /// Bytes held.
     pub(super) fn size(&self) -> u64 {
         let marks = self.marks.capacity() * size_of::<Mark>();
-        (self.kept.bytes.capacity() + marks) as u64 + self.decoder.as_ref().map_or(0, Decoder::size)
+        let tap = self.tap.as_ref().map_or(0, |tap| tap.held());
+        (self.kept.bytes.capacity() + marks) as u64 + self.decoder.as_ref().map_or(0, Decoder::size) + tap
     }
 
     /// Takes a piece of the body as it was on the wire, without the transfer's framing.
@@ -144,8 +189,19 @@ impl Incoming {
         if self.undecodable || bytes.is_empty() {
             return;
         }
-        let (kept, marks, timed) = (&mut self.kept, &mut self.marks, self.timed);
+        let (kept, marks, timed, tap) = (&mut self.kept, &mut self.marks, self.timed, &mut self.tap);
         let mut sink = |bytes: &[u8]| {
+            if let Some(following) = tap {
+                let follows = following.push(bytes, time);
+                if follows && following.proven() {
+                    kept.clear();
+                    *marks = VecDeque::new();
+                    return;
+                }
+                if !follows {
+                    *tap = None;
+                }
+            }
             if marks.is_empty() || (timed && marks.back().is_some_and(|mark| mark.time != time)) {
                 mark(marks, kept, time);
             }
@@ -167,6 +223,9 @@ impl Incoming {
     pub(super) fn hole(&mut self, bytes: u64) {
         self.wire = self.wire.saturating_add(bytes);
         self.holed = true;
+        if let Some(tap) = &mut self.tap {
+            tap.hole();
+        }
     }
 
     /// Throws away what is held, and all that comes.
@@ -177,6 +236,7 @@ impl Incoming {
         self.kept.total = 0;
         self.marks = VecDeque::new();
         self.decoder = None;
+        self.tap = None;
     }
 
     /// The body, and what is missing of it. `whole` if the message came to its end by its own framing; otherwise it may

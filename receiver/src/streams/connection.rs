@@ -358,13 +358,12 @@ impl Connection {
         *context.held = context.held.saturating_sub(pending.size());
         let asks = if self.pending.is_empty() { asks } else { 0 };
         let answers = if pending.response.is_some() { answers } else { 0 };
-        let on = Carrier {
-            key: self.key,
-            role: self.role.unwrap_or(Role::Client),
-            tls: self.tls,
-            protocol: Protocol::Http1,
-        };
-        context.out.push(pending.finish(on, reason, [asks, answers]));
+        context.out.push(pending.finish(self.carrier(), reason, [asks, answers]));
+    }
+
+    fn carrier(&self) -> Carrier {
+        let role = self.role.unwrap_or(Role::Client);
+        Carrier { key: self.key, role, tls: self.tls, protocol: Protocol::Http1 }
     }
 
     /// The connection ended: gives out all that is open.

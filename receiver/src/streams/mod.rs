@@ -76,6 +76,8 @@ pub enum Notice {
         /// Value of `Host` or `:authority`, else the authority of an absolute target.
         host: Option<String>,
     },
+    /// Something of an exchange that carries JSON-RPC.
+    Rpc(Box<jsonrpc::http::Rpc>),
     /// The verdict became [`Verdict::NotHttp`]. Told once a connection.
     Foreign {
         /// Which connection.

@@ -7,6 +7,7 @@ use pipeline::{
 
 use crate::streams::{
     body::Incoming,
+    jsonrpc::http::Watch,
     head::{RequestHead, ResponseHead},
 };
 
@@ -56,6 +57,8 @@ pub(in crate::streams) struct Pending {
     /// Request, response: broken for a reason that is told already.
     pub(in crate::streams) broken: [bool; 2],
     pub(in crate::streams) losses: Vec<Loss>,
+    /// Whether it carries JSON-RPC.
+    pub(in crate::streams) rpc: Watch,
 }
 
 impl Pending {

@@ -15,6 +15,7 @@ use crate::{
         chunked::{Chunked, Progress},
         fields,
         head::{self, Begins, Framing, RequestHead},
+        jsonrpc::http::{self, Watch},
         pending::{Message, Pending},
     },
 };
@@ -237,6 +238,7 @@ impl Connection {
             answered: false,
             broken: [false; 2],
             losses: Vec::new(),
+            rpc: Watch::Unknown,
         });
     }
 
@@ -244,8 +246,10 @@ impl Connection {
     pub(super) fn asked(&mut self, context: &mut Context<'_>) {
         let asking = self.asking();
         self.lane(asking).state = State::Start { in_step: true };
+        let on = self.carrier();
         if let Some(pending) = self.pending.back_mut() {
             pending.asked = true;
+            http::asked(pending, &on, context.notices, context.held);
         }
         self.emit(context);
     }

@@ -12,6 +12,7 @@ use crate::{
         chunked::{Chunked, Progress, begins_chunk},
         fields,
         head::{self, Begins, Framing, ResponseHead},
+        jsonrpc::http,
         pending::Message,
     },
 };
@@ -19,7 +20,7 @@ use crate::{
 impl Connection {
     /// Takes a piece of responses.
     pub(super) fn answer(&mut self, piece: Bytes, mut border: bool, context: &mut Context<'_>) {
-        let (answering, time) = (self.answering(), context.time);
+        let (answering, time, on) = (self.answering(), context.time, self.carrier());
         let mut bytes: &[u8] = &piece;
         while !bytes.is_empty() {
             if self.switched.is_some() {
@@ -110,6 +111,7 @@ impl Connection {
                     if let Some((_, message)) = &mut pending.response {
                         message.push(now, time, context.held);
                     }
+                    http::said(pending, &on, context.notices);
                     if done {
                         self.answered(context);
                     }
@@ -117,7 +119,9 @@ impl Connection {
                 State::Chunked(chunked) => {
                     let Some((_, message)) = &mut pending.response else { return lane.lose() };
                     message.ended = time;
-                    match chunked.feed(bytes, |data| message.push(data, time, context.held)) {
+                    let progress = chunked.feed(bytes, |data| message.push(data, time, context.held));
+                    http::said(pending, &on, context.notices);
+                    match progress {
                         Progress::More => return,
                         Progress::Done(taken) => {
                             bytes = bytes.get(taken..).unwrap_or_default();
@@ -136,6 +140,7 @@ impl Connection {
                     if let Some((_, message)) = &mut pending.response {
                         message.push(bytes, time, context.held);
                     }
+                    http::said(pending, &on, context.notices);
                     return;
                 }
             }
@@ -146,7 +151,7 @@ impl Connection {
 
     /// The head of a response is complete.
     pub(super) fn response_head(&mut self, context: &mut Context<'_>) {
-        let answering = self.answering();
+        let (answering, on) = (self.answering(), self.carrier());
         let lane = match answering {
             Direction::Read => &mut self.read,
             Direction::Write => &mut self.write,
@@ -177,6 +182,7 @@ impl Connection {
         *context.held += message.size();
         pending.response = Some((head, message));
         pending.broken[1] = false;
+        http::answers(pending, &on, context.notices, context.held);
         match framing {
             Framing::Length(left) if left > 0 => lane.state = State::Length(left),
             Framing::Chunked => lane.state = State::Chunked(Chunked::new()),

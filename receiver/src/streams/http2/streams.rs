@@ -19,6 +19,7 @@ use crate::{
         connection::Context,
         fields,
         head::{self, RequestHead, ResponseHead},
+        jsonrpc::http::{self, Watch},
         pending::{Carrier, Message, Pending},
     },
 };
@@ -321,6 +322,7 @@ impl Streams {
         let head = ResponseHead { status: fields.status.unwrap_or_default(), headers: fields.headers };
         stream.pending.response = Some((head, message));
         note(&mut stream.pending, Part::Response, fields.unknown, fields.bad, fields.too_long, why);
+        http::answers(&mut stream.pending, &self.on, context.notices, &mut self.held);
     }
 
     fn data(&mut self, direction: Direction, number: u32, bytes: &[u8], context: &mut Context<'_>) {
@@ -352,6 +354,9 @@ impl Streams {
         if let Some(message) = message(&mut stream.pending, part) {
             message.push(bytes, time, &mut own);
         }
+        if part == Part::Response {
+            http::said(&mut stream.pending, &self.on, context.notices);
+        }
         let (after, opened) = (stream.pending.size(), stream.opened);
         self.held = (self.held + after).saturating_sub(before);
         if !opened && after > MOST_EARLY && !self.asks_lost {
@@ -368,6 +373,9 @@ impl Streams {
         }
         if let Some(message) = message(&mut stream.pending, part) {
             message.ended = message.ended.max(context.time);
+        }
+        if stream.opened && stream.pending.asked {
+            http::asked(&mut stream.pending, &self.on, context.notices, &mut self.held);
         }
         self.emit(number, context);
     }
@@ -450,6 +458,7 @@ fn early(time: Timestamp) -> Stream {
         answered: false,
         broken: [false; 2],
         losses: Vec::new(),
+        rpc: Watch::Unknown,
     };
     Stream { pending, opened: false, unknown_body: false, declared: [None; 2], came: [0; 2] }
 }

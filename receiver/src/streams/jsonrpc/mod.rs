@@ -3,6 +3,8 @@
 //! A message is a line, as MCP has it on standard streams, or follows a `Content-Length` header, as language servers have
 //! it; what is neither (a server's log lines) is passed over. [`message`] reads what a message says.
 
+pub mod events;
+pub mod http;
 pub mod message;
 #[cfg(test)]
 mod tests;
