@@ -2,6 +2,7 @@
 //! signatures.
 
 mod deeds;
+mod network;
 
 use crate::{
     ids::Timestamp,
@@ -116,6 +117,8 @@ pub fn record(observation: &Observation) -> Option<Record> {
         ),
         Kind::File(file) => deeds::file_event(file),
         Kind::Security(security) => deeds::security_event(security),
+        Kind::Connection(connection) => network::connection_event(connection),
+        Kind::Dns(_) => (event::DNS_LOOKUP, Severity::Info),
         Kind::Finding(finding) => (finding.name, finding.severity),
         Kind::Heartbeat(_) => (event::HEARTBEAT, Severity::Info),
     };
@@ -143,6 +146,8 @@ pub fn attributes(observation: &Observation) -> Attributes {
         Kind::Process(event) => process_event(&mut out, event, process),
         Kind::File(file) => deeds::file(&mut out, file, process),
         Kind::Security(security) => deeds::security(&mut out, security, process),
+        Kind::Connection(connection) => network::connection(&mut out, connection, process),
+        Kind::Dns(dns) => network::dns(&mut out, dns, process),
         Kind::Finding(finding) => self::finding(&mut out, finding),
         Kind::Heartbeat(heartbeat) => self::heartbeat(&mut out, heartbeat),
         // Their attributes are those of each point.

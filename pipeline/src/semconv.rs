@@ -40,6 +40,10 @@ names! {
     AWS_BEDROCK_GUARDRAIL_ID = "aws.bedrock.guardrail.id";
     AWS_BEDROCK_KNOWLEDGE_BASE_ID = "aws.bedrock.knowledge_base.id";
     AZURE_RESOURCE_PROVIDER_NAMESPACE = "azure.resource_provider.namespace";
+    CLIENT_ADDRESS = "client.address";
+    CLIENT_PORT = "client.port";
+    DNS_ANSWERS = "dns.answers";
+    DNS_QUESTION_NAME = "dns.question.name";
     ERROR_TYPE = "error.type";
     FILE_DIRECTORY = "file.directory";
     FILE_GROUP_ID = "file.group.id";
@@ -110,6 +114,7 @@ names! {
     NETWORK_PEER_ADDRESS = "network.peer.address";
     NETWORK_PEER_PORT = "network.peer.port";
     NETWORK_TRANSPORT = "network.transport";
+    NETWORK_TYPE = "network.type";
     OPENAI_API_TYPE = "openai.api.type";
     OPENAI_REQUEST_SERVICE_TIER = "openai.request.service_tier";
     OPENAI_RESPONSE_SERVICE_TIER = "openai.response.service_tier";
@@ -143,6 +148,12 @@ names! {
     ONLOOKER_CAPTURE_LOST_BYTES = "onlooker.capture.lost.bytes";
     ONLOOKER_CAPTURE_LOST_PART = "onlooker.capture.lost.part";
     ONLOOKER_CAPTURE_LOST_REASON = "onlooker.capture.lost.reason";
+    ONLOOKER_DNS_ALIASES = "onlooker.dns.aliases";
+    ONLOOKER_DNS_ATTEMPTS = "onlooker.dns.attempts";
+    ONLOOKER_DNS_DURATION = "onlooker.dns.duration";
+    ONLOOKER_DNS_QUESTION_TYPE = "onlooker.dns.question.type";
+    ONLOOKER_DNS_RESPONSE_CODE = "onlooker.dns.response.code";
+    ONLOOKER_DNS_TRUNCATED = "onlooker.dns.truncated";
     ONLOOKER_FILE_CREATED = "onlooker.file.created";
     ONLOOKER_FILE_DURATION = "onlooker.file.duration";
     ONLOOKER_FILE_FLAGS = "onlooker.file.flags";
@@ -171,6 +182,15 @@ names! {
     ONLOOKER_MCP_RESPONSE_SIZE = "onlooker.mcp.response.size";
     ONLOOKER_MCP_SERVER_NAME = "onlooker.mcp.server.name";
     ONLOOKER_MCP_SERVER_VERSION = "onlooker.mcp.server.version";
+    ONLOOKER_NETWORK_BACKLOG = "onlooker.network.backlog";
+    ONLOOKER_NETWORK_CONNECT_DURATION = "onlooker.network.connect.duration";
+    ONLOOKER_NETWORK_COUNT = "onlooker.network.count";
+    ONLOOKER_NETWORK_DURATION = "onlooker.network.duration";
+    ONLOOKER_NETWORK_ENDED = "onlooker.network.ended";
+    ONLOOKER_NETWORK_NAME_SOURCE = "onlooker.network.name_source";
+    ONLOOKER_NETWORK_PROTOCOL = "onlooker.network.protocol";
+    ONLOOKER_NETWORK_RECEIVED_BYTES = "onlooker.network.received.bytes";
+    ONLOOKER_NETWORK_SENT_BYTES = "onlooker.network.sent.bytes";
     ONLOOKER_PROCESS_ARGS_TRUNCATED = "onlooker.process.args_truncated";
     ONLOOKER_PROCESS_EXIT_SIGNAL = "onlooker.process.exit.signal";
     ONLOOKER_PROCESS_REPLACED = "onlooker.process.replaced";
@@ -283,8 +303,23 @@ pub mod event {
     pub const PROCESS_FOUND: &str = "onlooker.process.found";
     /// A tool was run.
     pub const TOOL_CALL: &str = "onlooker.tool_call";
+    /// A name was looked up.
+    pub const DNS_LOOKUP: &str = "onlooker.dns.lookup";
+    /// Connections were accepted.
+    pub const NETWORK_ACCEPT: &str = "onlooker.network.accept";
+    /// A connection is over.
+    pub const NETWORK_CLOSE: &str = "onlooker.network.close";
+    /// A process connected, or tried to.
+    pub const NETWORK_CONNECT: &str = "onlooker.network.connect";
+    /// A process waits for connections.
+    pub const NETWORK_LISTEN: &str = "onlooker.network.listen";
     /// Every event name above.
     pub const ALL: &[&str] = &[
+        DNS_LOOKUP,
+        NETWORK_ACCEPT,
+        NETWORK_CLOSE,
+        NETWORK_CONNECT,
+        NETWORK_LISTEN,
         AGENT_TURN,
         FILE_CHMOD,
         FILE_CHOWN,

@@ -305,6 +305,7 @@ fn is_log_record(observation: &Observation) -> bool {
         Kind::Process(process) => process.phase == ProcessPhase::Exec,
         Kind::Finding(_) | Kind::Heartbeat(_) | Kind::OpaqueCall(_) => true,
         Kind::File(_) | Kind::Security(_) => true,
+        Kind::Connection(_) | Kind::Dns(_) => true,
         Kind::ModelCall(call) => call.content.as_ref().is_some_and(|content| content.mode.on_events()),
         _ => false,
     };

@@ -4,7 +4,9 @@
 //! metric points; nothing before that edge knows OTLP.
 
 mod agent;
+mod connection;
 mod content;
+mod dns;
 mod exchange;
 mod file;
 mod mcp;
@@ -18,9 +20,11 @@ use std::sync::Arc;
 
 pub use self::process::{Agent, Exit, Host, Process, ProcessInfo, ProcessPhase};
 pub use agent::{AgentTurn, Evidence, Match, ToolCall, TurnEnd};
+pub use connection::{Connection, ConnectionPhase, Endpoint, Failure, Transport};
 pub use content::{
     Content, ContentMode, Document, Message, MessagePart, ToolContent, ToolDefinition, parsed as parsed_json,
 };
+pub use dns::Dns;
 pub use exchange::{
     Body, ConnectionFacts, Exchange, Headers, Loss, LossReason, Mark, Part, Protocol, Request, Response, Role,
 };
@@ -78,6 +82,10 @@ pub enum Kind {
     File(Box<File>),
     /// A process did something that changes rights or reaches beyond it.
     Security(Box<Security>),
+    /// A process connected, listens, or accepted connections.
+    Connection(Box<Connection>),
+    /// A process looked up a name.
+    Dns(Box<Dns>),
     /// Declared and done disagree, or a layer is degraded.
     Finding(Box<Finding>),
     /// onlooker is alive: coverage and counts.

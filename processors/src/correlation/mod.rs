@@ -131,7 +131,7 @@ impl Correlation {
                 out.push(observation);
             }
             // What processes do: in the span of who did it.
-            Kind::File(_) | Kind::Security(_) => {
+            Kind::File(_) | Kind::Security(_) | Kind::Connection(_) | Kind::Dns(_) => {
                 observation.context = Some(self.deed(&observation));
                 out.push(observation);
             }

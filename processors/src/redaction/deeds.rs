@@ -1,6 +1,6 @@
 //! Texts of what processes did: paths and names.
 
-use pipeline::observation::{Action, File, Security};
+use pipeline::observation::{Action, Connection, Dns, Endpoint, File, Security};
 
 use super::Masker;
 
@@ -29,5 +29,21 @@ pub fn security(security: &mut Security, masker: &mut Masker) {
         | Action::Bpf { .. }
         | Action::Bind { .. }
         | Action::Signal { .. } => {}
+    }
+}
+
+pub fn connection(connection: &mut Connection, masker: &mut Masker) {
+    for end in [&mut connection.local, &mut connection.peer] {
+        if let Some(Endpoint::Unix(path)) = end {
+            masker.text(path);
+        }
+    }
+    masker.optional(&mut connection.name);
+}
+
+pub fn dns(dns: &mut Dns, masker: &mut Masker) {
+    masker.text(&mut dns.name);
+    for alias in &mut dns.aliases {
+        masker.text(alias);
     }
 }

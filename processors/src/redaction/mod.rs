@@ -98,6 +98,8 @@ impl Processor for Redaction {
             Kind::OpaqueCall(call) => opaque_call(call, masker),
             Kind::File(file) => deeds::file(file, masker),
             Kind::Security(security) => deeds::security(security, masker),
+            Kind::Connection(connection) => deeds::connection(connection, masker),
+            Kind::Dns(dns) => deeds::dns(dns, masker),
             Kind::Finding(finding) => self::finding(finding, masker),
             Kind::Heartbeat(heartbeat) => self::heartbeat(heartbeat, masker),
             Kind::Metrics(metrics) => self::metrics(metrics, masker),
