@@ -200,6 +200,12 @@ pub fn content(observation: &Observation, written: impl Fn(ContentMode) -> bool)
                 out.maybe(name::GEN_AI_TOOL_CALL_RESULT, &content.result);
             }
         }
+        Kind::McpCall(call) => {
+            if let Some(content) = call.content.as_deref().filter(|content| written(content.mode)) {
+                out.maybe(name::GEN_AI_TOOL_CALL_ARGUMENTS, &content.arguments);
+                out.maybe(name::GEN_AI_TOOL_CALL_RESULT, &content.result);
+            }
+        }
         _ => {}
     }
     out.0
@@ -320,9 +326,11 @@ fn losses(out: &mut List, losses: &[Loss]) {
     out.count(name::ONLOOKER_CAPTURE_LOST_BYTES, Some(bytes).filter(|bytes| *bytes > 0));
 }
 
-/// `error.type` of a tool call: the exit code, the signal's name, or `tool_error` if only its result says so.
+/// `error.type` of a tool call: the exit code, the signal's name, why the request to its server failed, or `tool_error` if
+/// only its result says so.
 pub fn tool_error(call: &ToolCall) -> Option<String> {
-    call.exit.and_then(exit_error).or_else(|| call.result_error.then(|| "tool_error".to_owned()))
+    let asked = || call.mcp.as_ref().and_then(|call| call.error.as_ref()).map(|error| error.kind.clone());
+    call.exit.and_then(exit_error).or_else(asked).or_else(|| call.result_error.then(|| "tool_error".to_owned()))
 }
 
 /// `error.type` of a process: the exit code, or the signal's name.
@@ -361,6 +369,9 @@ fn tool_call(out: &mut List, call: &ToolCall) {
         &call.exit.filter(|exit| exit.signal.is_none()).map(|exit| i64::from(exit.code)),
     );
     out.set(name::ONLOOKER_TOOL_RESULT_SEEN, call.result_seen);
+    if let Some(call) = &call.mcp {
+        mcp(out, call);
+    }
 }
 
 fn agent_turn(out: &mut List, turn: &AgentTurn) {
@@ -379,20 +390,47 @@ fn mcp_call(out: &mut List, call: &McpCall) {
     if call.tool().is_some() {
         out.set(name::GEN_AI_OPERATION_NAME, "execute_tool");
     }
-    out.set(name::MCP_METHOD_NAME, call.method.as_str());
-    match &call.target {
-        Some(McpTarget::Tool(tool)) => out.set(name::GEN_AI_TOOL_NAME, tool.as_str()),
-        Some(McpTarget::Prompt(prompt)) => out.set(name::GEN_AI_PROMPT_NAME, prompt.as_str()),
-        Some(McpTarget::Resource(uri)) => out.set(name::MCP_RESOURCE_URI, uri.as_str()),
-        None => {}
+    if let Some(tool) = call.tool() {
+        out.set(name::GEN_AI_TOOL_NAME, tool);
     }
-    out.set(name::JSONRPC_REQUEST_ID, call.id.as_str());
-    out.maybe(name::JSONRPC_PROTOCOL_VERSION, &call.jsonrpc_version);
-    out.maybe(name::MCP_PROTOCOL_VERSION, &call.protocol_version);
-    out.set(name::NETWORK_TRANSPORT, call.transport);
     if let Some(error) = &call.error {
         out.set(name::ERROR_TYPE, error.kind.as_str());
-        out.maybe(name::RPC_RESPONSE_STATUS_CODE, &error.code.map(|code| code.to_string()));
+    }
+    mcp(out, call);
+    losses(out, &call.losses);
+}
+
+/// What a request of the Model Context Protocol adds to the span that stands for it.
+fn mcp(out: &mut List, call: &McpCall) {
+    out.set(name::MCP_METHOD_NAME, call.method.as_str());
+    match &call.target {
+        Some(McpTarget::Prompt(prompt)) => out.set(name::GEN_AI_PROMPT_NAME, prompt.as_str()),
+        Some(McpTarget::Resource(uri)) => out.set(name::MCP_RESOURCE_URI, uri.as_str()),
+        Some(McpTarget::Tool(_)) | None => {}
+    }
+    out.maybe(name::JSONRPC_REQUEST_ID, &call.id);
+    out.maybe(name::JSONRPC_PROTOCOL_VERSION, &call.jsonrpc_version);
+    out.maybe(name::MCP_PROTOCOL_VERSION, &call.protocol_version);
+    out.maybe(name::MCP_SESSION_ID, &call.session_id);
+    out.set(name::NETWORK_TRANSPORT, call.transport());
+    if let Some(http) = &call.http {
+        out.set(name::NETWORK_PROTOCOL_NAME, "http");
+        out.set(name::NETWORK_PROTOCOL_VERSION, http.version());
+        if let Some(server) = &http.server {
+            out.set(name::SERVER_ADDRESS, server.address.as_str());
+            out.set(name::SERVER_PORT, i64::from(server.port));
+        }
+        if let Some(client) = &http.client {
+            out.set(name::CLIENT_ADDRESS, client.ip().to_string());
+            out.set(name::CLIENT_PORT, i64::from(client.port()));
+        }
+        // Of a request that HTTP refused, this says how.
+        if let Some(status) = http.status.filter(|status| *status >= 400) {
+            out.set(name::HTTP_RESPONSE_STATUS_CODE, i64::from(status));
+        }
+    }
+    if let Some(code) = call.error.as_ref().and_then(|error| error.code) {
+        out.set(name::RPC_RESPONSE_STATUS_CODE, code.to_string());
     }
     out.maybe(name::ONLOOKER_MCP_CLIENT_NAME, &call.client.name);
     out.maybe(name::ONLOOKER_MCP_CLIENT_VERSION, &call.client.version);
@@ -401,7 +439,6 @@ fn mcp_call(out: &mut List, call: &McpCall) {
     out.maybe(name::ONLOOKER_MCP_PEER_PID, &call.peer.map(|peer| i64::from(peer.tgid)));
     out.count(name::ONLOOKER_MCP_REQUEST_SIZE, Some(call.request_size));
     out.count(name::ONLOOKER_MCP_RESPONSE_SIZE, call.response_size);
-    losses(out, &call.losses);
 }
 
 fn opaque_call(out: &mut List, call: &OpaqueCall) {

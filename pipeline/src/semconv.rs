@@ -109,10 +109,13 @@ names! {
     MCP_METHOD_NAME = "mcp.method.name";
     MCP_PROTOCOL_VERSION = "mcp.protocol.version";
     MCP_RESOURCE_URI = "mcp.resource.uri";
+    MCP_SESSION_ID = "mcp.session.id";
     NETWORK_LOCAL_ADDRESS = "network.local.address";
     NETWORK_LOCAL_PORT = "network.local.port";
     NETWORK_PEER_ADDRESS = "network.peer.address";
     NETWORK_PEER_PORT = "network.peer.port";
+    NETWORK_PROTOCOL_NAME = "network.protocol.name";
+    NETWORK_PROTOCOL_VERSION = "network.protocol.version";
     NETWORK_TRANSPORT = "network.transport";
     NETWORK_TYPE = "network.type";
     OPENAI_API_TYPE = "openai.api.type";

@@ -121,6 +121,7 @@ pub(crate) fn turn() -> Vec<Observation> {
         agent_name: Some("agent".into()),
         conversation_id: Some("conversation".into()),
         content: None,
+        mcp: None,
     };
     let turn = AgentTurn {
         number: 0,

@@ -102,7 +102,7 @@ fn mcp_call(call: &McpCall) -> String {
     if let Some(server) = &call.server.name {
         parts.push(format!("server {server}"));
     }
-    if call.role == Role::Server {
+    if call.role == Role::Server && call.id.is_some() {
         parts.push("answered here".into());
     }
     if let Some(error) = &call.error {

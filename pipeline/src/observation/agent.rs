@@ -4,6 +4,7 @@ use crate::{
     ids::{ProcessKey, Timestamp},
     observation::{
         content::{Content, ToolContent},
+        mcp::McpCall,
         process::Exit,
     },
 };
@@ -80,6 +81,8 @@ pub struct ToolCall {
     pub conversation_id: Option<String>,
     /// What it was given and gave, if content is captured.
     pub content: Option<Box<ToolContent>>,
+    /// The request of the Model Context Protocol that carried it out.
+    pub mcp: Option<Box<McpCall>>,
 }
 
 /// Why a turn ended.

@@ -14,6 +14,7 @@ pub mod metrics;
 mod model;
 mod opaque;
 mod process;
+mod workload;
 mod security;
 
 use std::sync::Arc;
@@ -29,11 +30,12 @@ pub use exchange::{
     Body, ConnectionFacts, Exchange, Headers, Loss, LossReason, Mark, Part, Protocol, Request, Response, Role,
 };
 pub use file::{Deed, File, open_flags};
-pub use mcp::{Implementation, McpCall, McpError, McpTarget};
+pub use mcp::{Implementation, McpCall, McpError, McpHttp, McpTarget};
 pub use model::{
     Api, CallError, Modalities, ModelCall, Operation, Parameters, Reply, RequestedTool, ServerAddress, Thread,
     ToolResult, Usage,
 };
+pub use workload::{Owner, Workload};
 pub use opaque::{NameSource, OpaqueCall};
 pub use security::{Action, Ids, Security, Target};
 

@@ -100,7 +100,7 @@ fn span(info: &ProcessInfo, call: &McpCall) -> SpanId {
         &call.started.nanos().to_be_bytes(),
         call.role.as_str().as_bytes(),
         call.method.as_bytes(),
-        call.id.as_bytes(),
+        call.id.as_deref().unwrap_or_default().as_bytes(),
     ])
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use pipeline::{
     Observation, ProcessKey, SpanContext, Timestamp,
-    observation::{Content, Exit, Match, ModelCall, Operation, ProcessInfo},
+    observation::{Content, Exit, Match, McpCall, ModelCall, Operation, ProcessInfo},
 };
 
 use super::command::Commands;
@@ -101,8 +101,10 @@ pub struct Tool {
     pub starts_agent: bool,
     /// True if a turn was hung under it.
     pub has_turn: bool,
-    /// Requests of the Model Context Protocol that were hung under it.
+    /// Requests of the Model Context Protocol that carry it out.
     pub requests: u32,
+    /// The first of them.
+    pub mcp: Option<Box<McpCall>>,
 }
 
 /// The latest call of a turn.

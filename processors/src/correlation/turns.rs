@@ -112,6 +112,7 @@ impl Correlation {
                 starts_agent: starts_agent(&requested.name, &requested.arguments),
                 has_turn: false,
                 requests: 0,
+                mcp: None,
             };
             turn.tools.insert(ordinal, tool);
         }
@@ -371,6 +372,7 @@ impl Correlation {
             agent_name,
             conversation_id: turn.conversation.clone(),
             content,
+            mcp: tool.mcp,
         }));
         out.push(Observation { context: Some(tool.context), ..Observation::new(ended, info.clone(), kind) });
         if missing {

@@ -231,6 +231,10 @@ fn tool_call(call: &ToolCall, taken: &mut Taken<'_>) {
         (name::ERROR_TYPE, record::tool_error(call).map(Into::into)),
     ]);
     taken.record(&instruments::TOOL_DURATION, &attributes, call.ended.since(call.started).as_secs_f64());
+    // It has no span of its own.
+    if let Some(mcp) = &call.mcp {
+        mcp_call(mcp, taken);
+    }
 }
 
 fn agent_turn(turn: &AgentTurn, taken: &mut Taken<'_>) {
@@ -249,6 +253,7 @@ fn mcp_call(call: &McpCall, taken: &mut Taken<'_>) {
         call.target.as_ref().and_then(wanted).map(|name| record::Value::from(name.as_str()))
     };
     let error = call.error.as_ref();
+    let server = call.http.as_ref().and_then(|http| http.server.as_ref());
     let attributes = attributes([
         (name::MCP_METHOD_NAME, Some(call.method.as_str().into())),
         (name::GEN_AI_OPERATION_NAME, call.tool().map(|_| "execute_tool".into())),
@@ -258,7 +263,11 @@ fn mcp_call(call: &McpCall, taken: &mut Taken<'_>) {
             named(|target| if let McpTarget::Prompt(name) = target { Some(name) } else { None }),
         ),
         (name::MCP_PROTOCOL_VERSION, call.protocol_version.as_deref().map(Into::into)),
-        (name::NETWORK_TRANSPORT, Some(call.transport.into())),
+        (name::NETWORK_TRANSPORT, Some(call.transport().into())),
+        (name::NETWORK_PROTOCOL_NAME, call.http.as_ref().map(|_| "http".into())),
+        (name::NETWORK_PROTOCOL_VERSION, call.http.as_ref().map(|http| http.version().into())),
+        (name::SERVER_ADDRESS, server.map(|server| server.address.as_str().into())),
+        (name::SERVER_PORT, server.map(|server| i64::from(server.port).into())),
         (name::ERROR_TYPE, error.map(|error| error.kind.as_str().into())),
         (name::RPC_RESPONSE_STATUS_CODE, error.and_then(|error| error.code).map(|code| code.to_string().into())),
     ]);

@@ -136,6 +136,9 @@ impl Processor for Provider {
             let Some(call) = self.understand(exchange) else { return };
             observation.kind = Kind::ModelCall(Box::new(call));
         }
+        if let Kind::McpCall(call) = &mut observation.kind {
+            call.decide_content(self.content);
+        }
         out.push(observation);
     }
 }

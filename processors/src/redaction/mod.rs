@@ -175,6 +175,9 @@ fn tool_call(call: &mut ToolCall, masker: &mut Masker) {
     masker.text(&mut call.arguments);
     masker.optional(&mut call.agent_name);
     masker.optional(&mut call.conversation_id);
+    if let Some(call) = &mut call.mcp {
+        mcp_call(call, masker);
+    }
 }
 
 fn agent_turn(turn: &mut AgentTurn, masker: &mut Masker) {
@@ -187,7 +190,13 @@ fn agent_turn(turn: &mut AgentTurn, masker: &mut Masker) {
 
 fn mcp_call(call: &mut McpCall, masker: &mut Masker) {
     masker.text(&mut call.method);
-    masker.text(&mut call.id);
+    masker.optional(&mut call.id);
+    masker.optional(&mut call.session_id);
+    // What no stage decided on does not go on.
+    (call.raw_arguments, call.raw_result) = (None, None);
+    if let Some(server) = call.http.as_mut().and_then(|http| http.server.as_mut()) {
+        masker.text(&mut server.address);
+    }
     match &mut call.target {
         Some(McpTarget::Tool(name) | McpTarget::Prompt(name)) => masker.text(name),
         Some(McpTarget::Resource(uri)) => masker.target(uri),

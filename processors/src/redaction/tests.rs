@@ -135,6 +135,7 @@ fn leaking() -> Vec<Observation> {
         agent_name: some("a"),
         conversation_id: some("c"),
         content: None,
+        mcp: None,
     };
     let turn = AgentTurn {
         number: 0,

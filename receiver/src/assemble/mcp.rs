@@ -568,11 +568,10 @@ impl Mcp {
         let call = McpCall {
             role: if side.writes { Role::Client } else { Role::Server },
             method: asked.method,
-            id: asked.id,
+            id: Some(asked.id),
             target: asked.target,
             jsonrpc_version: asked.jsonrpc_version,
             protocol_version: own(&session.protocol_version, asked.protocol_version),
-            transport: "pipe",
             client: Implementation {
                 name: own(&session.client.name, asked.client.name),
                 version: own(&session.client.version, asked.client.version),
@@ -587,6 +586,7 @@ impl Mcp {
             error,
             remote_parent: asked.remote_parent,
             losses,
+            ..McpCall::new(Role::Client, "", started)
         };
         out.push(Outcome::Call(side.process, Box::new(call)));
     }

@@ -185,24 +185,12 @@ impl World {
         let (started, ended) = (self.tick(), self.tick());
         let info = Arc::new(self.infos.get(&pid).cloned().unwrap_or_default());
         let call = McpCall {
-            role: Role::Client,
-            method: "tools/call".into(),
-            id: self.now.to_string(),
+            id: Some(self.now.to_string()),
             target: Some(McpTarget::Tool(tool.into())),
-            jsonrpc_version: None,
-            protocol_version: None,
-            transport: "pipe",
-            client: Implementation::default(),
-            server: Implementation::default(),
-            peer: None,
-            started,
             ended,
             arguments: McpCall::digest(arguments),
-            request_size: 1,
-            response_size: Some(1),
-            error: None,
             remote_parent: remote,
-            losses: Vec::new(),
+            ..McpCall::new(Role::Client, "tools/call", started)
         };
         let observation = Observation::new(ended, info, Kind::McpCall(Box::new(call)));
         self.correlation.process(observation, &mut self.out);
