@@ -6,6 +6,7 @@
 #include "aead.bpf.c"
 #include "go.bpf.c"
 #include "socket.bpf.c"
+#include "network.bpf.c"
 
 /* The kernel offers some helpers only to programs that say GPL (include/linux/license.h). */
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -56,6 +56,8 @@ struct socket_state {
 	__u32 told; /* 1: EVENT_SOCKET was sent */
 	__u32 last; /* direction of the last call; 2 before the first */
 	__u32 handshakes[2];
+	__u32 followed; /* 1: its end is told even if its use was not */
+	__u32 pad;
 };
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct connection); __type(value, struct socket_state); } SOCKETS SEC(".maps");
 
@@ -320,18 +322,20 @@ static __always_inline __u32 port_of(__u64 name, struct address *address)
 	return __builtin_bswap16(address->port);
 }
 
-/* Tells the first use of a socket or pipe. `name`: the address that a datagram went to. */
-static __always_inline void tell(struct file *file, struct connection *id, struct socket_state *state, __u64 name, __u64 thread)
+/* Tells the first use of a socket or pipe. */
+static __always_inline void tell(struct file *file, struct connection *id, struct socket_state *state, struct move *move, __u64 thread)
 {
 	state->told = 1;
-	struct socket_event *event = bpf_ringbuf_reserve(&LIFECYCLE, sizeof(*event), 0);
+	struct socket_event *event = bpf_ringbuf_reserve(&NETWORK, sizeof(*event), 0);
 	if (!event) {
-		drop(DROP_LIFECYCLE_RING, 1);
+		drop(DROP_NETWORK_RING, 1);
 		return;
 	}
 	__builtin_memset(event, 0, sizeof(*event));
 	event->id = id->object;
 	event->kind = state->kind;
+	event->received = !move->write;
+	__u64 name = state->kind == SOCKET_UDP ? move->name : 0;
 	if (state->kind == SOCKET_PIPE)
 		goto out;
 	struct socket *socket = BPF_CORE_READ(file, private_data);
@@ -398,9 +402,9 @@ static __always_inline void settle(struct moving *moving, struct connection *id,
 		return;
 	bpf_map_update_elem(&PAIRED, &object, &id->object, BPF_ANY);
 	bpf_map_update_elem(&PARTNERS, id, &object.object, BPF_ANY);
-	struct pair_event *event = bpf_ringbuf_reserve(&LIFECYCLE, sizeof(*event), 0);
+	struct pair_event *event = bpf_ringbuf_reserve(&NETWORK, sizeof(*event), 0);
 	if (!event) {
-		drop(DROP_LIFECYCLE_RING, 1);
+		drop(DROP_NETWORK_RING, 1);
 		return;
 	}
 	event->object = object.object;
@@ -473,7 +477,7 @@ __attribute__((noinline)) int moved(void)
 		__u32 port = 0;
 		int kind = kind_of(file, mode, &port);
 		struct socket_state fresh = {.kind = kind, .last = 2, .silent = kind < 0};
-		if (kind == SOCKET_UDP && port == DNS_PORT)
+		if ((kind == SOCKET_UDP || kind == SOCKET_TCP) && port == DNS_PORT)
 			fresh.verdict = VERDICT_DNS;
 		bpf_map_update_elem(&SOCKETS, &id, &fresh, BPF_NOEXIST);
 		state = bpf_map_lookup_elem(&SOCKETS, &id);
@@ -493,11 +497,18 @@ __attribute__((noinline)) int moved(void)
 			else if (++state->looks >= LOOKS)
 				state->silent = 1;
 		}
-		if (state->verdict != VERDICT_DNS || state->silent || !(config->capture & CAPTURE_NETWORK))
+		if (!state->told && config->capture & (CAPTURE_NETWORK | CAPTURE_DNS))
+			tell(file, &id, state, move, thread);
+		if (state->verdict != VERDICT_DNS || state->silent || !(config->capture & CAPTURE_DNS))
 			return 0;
-		if (!state->told)
-			tell(file, &id, state, move->name, thread);
 		give(id.object, SOURCE_DNS, move->size);
+		return 0;
+	}
+	if (state->kind == SOCKET_TCP && state->verdict == VERDICT_DNS) {
+		if (!state->told)
+			tell(file, &id, state, move, thread);
+		if (config->capture & CAPTURE_DNS && !state->silent)
+			give(id.object, SOURCE_DNS, move->size);
 		return 0;
 	}
 	if (state->verdict == VERDICT_UNKNOWN && !state->silent && (state->looks < EAGER || state->last != write)) {
@@ -508,7 +519,7 @@ __attribute__((noinline)) int moved(void)
 	}
 	state->last = write;
 	if (!state->told && (state->kind == SOCKET_TCP || state->verdict != VERDICT_UNKNOWN))
-		tell(file, &id, state, 0, thread);
+		tell(file, &id, state, move, thread);
 	__u32 verdict = state->verdict;
 	if (state->kind != SOCKET_PIPE && verdict != VERDICT_RPC) {
 		if (write)
@@ -734,7 +745,7 @@ int socket_close(struct enter_close *ctx)
 	__u32 mode = BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT;
 	if (mode != S_IFSOCK && mode != S_IFIFO)
 		return 0; /* a file of another file system that has the same number */
-	int told = state->told;
+	int told = state->told || state->followed;
 	__u64 sent = state->sent, received = state->received;
 	__u64 *partner = bpf_map_lookup_elem(&PARTNERS, &id);
 	if (partner) {
@@ -746,9 +757,9 @@ int socket_close(struct enter_close *ctx)
 	bpf_map_delete_elem(&IGNORED, &id);
 	if (!told)
 		return 0;
-	struct socket_close_event *event = bpf_ringbuf_reserve(&LIFECYCLE, sizeof(*event), 0);
+	struct socket_close_event *event = bpf_ringbuf_reserve(&NETWORK, sizeof(*event), 0);
 	if (!event) {
-		drop(DROP_LIFECYCLE_RING, 1);
+		drop(DROP_NETWORK_RING, 1);
 		return 0;
 	}
 	event->socket = id.object;

@@ -9,6 +9,12 @@
 /* A small ring for lifecycle events and a big one for payload, so that payload never crowds out lifecycle. */
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4 << 20); } LIFECYCLE SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 64 << 20); } PAYLOAD SEC(".maps");
+/* One of their own for connections: a flood of them costs nobody else. Never wakes the reader. */
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4 << 20); } NETWORK SEC(".maps");
+
+/* And for files, and for changes of rights, which a flood of files must not hide. */
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 8 << 20); } FILES SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 256 << 10); } SECURITY SEC(".maps");
 
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct config); } CONFIG SEC(".maps");
 

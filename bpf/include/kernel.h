@@ -14,22 +14,28 @@ typedef struct { unsigned int val; } kuid_t;
 typedef struct { unsigned int val; } kgid_t;
 typedef struct { int counter; } atomic_t;
 
-struct cred { kuid_t euid; kgid_t egid; };
+typedef struct { __u64 val; } kernel_cap_t;
+struct cred { kuid_t uid; kgid_t gid; kuid_t suid; kgid_t sgid; kuid_t euid; kgid_t egid; kernel_cap_t cap_effective; };
 struct qstr { const unsigned char *name; };
 struct super_block { unsigned int s_dev; };
-struct inode { unsigned short i_mode; unsigned long i_ino; struct super_block *i_sb; };
+struct inode { unsigned short i_mode; unsigned long i_ino; struct super_block *i_sb; void *i_private; };
 struct dentry { struct dentry *d_parent; struct qstr d_name; };
 struct vfsmount { struct dentry *mnt_root; };
 struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; };
 struct path { struct vfsmount *mnt; struct dentry *dentry; };
 struct fs_struct { struct path root; struct path pwd; };
-struct file { struct inode *f_inode; void *private_data; };
+struct file { struct inode *f_inode; void *private_data; unsigned int f_flags; unsigned int f_mode; struct path f_path; };
+struct upid { int nr; };
+struct pid { unsigned int level; struct upid numbers[1]; };
+struct thread_info { unsigned int status; };
 struct fdtable { unsigned int max_fds; struct file **fd; };
 struct files_struct { struct fdtable *fdt; };
 struct signal_struct { atomic_t live; int group_exit_code; unsigned int flags; };
 struct mm_struct { unsigned long arg_start; unsigned long arg_end; };
-struct linux_binprm { const char *filename; };
+struct linux_binprm { struct file *file; const char *filename; };
 struct task_struct {
+	struct thread_info thread_info;
+	struct pid *thread_pid;
 	int pid;
 	int tgid;
 	int exit_code;
@@ -52,13 +58,24 @@ struct sock_common {
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
+	volatile unsigned char skc_state;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
 struct socket;
-struct sock { struct sock_common __sk_common; struct socket *sk_socket; };
-struct unix_sock { struct sock *peer; };
-struct socket { short type; struct file *file; struct sock *sk; };
+struct sock {
+	struct sock_common __sk_common;
+	struct socket *sk_socket;
+	unsigned long sk_flags;
+	int sk_err;
+	unsigned short sk_protocol;
+	unsigned char sk_shutdown;
+};
+struct unix_address { int len; };
+struct unix_sock { struct unix_address *addr; struct sock *peer; };
+struct socket { int state; short type; struct file *file; struct sock *sk; };
+/* include/linux/tcp.h */
+struct tcp_sock { __u32 write_seq; __u32 snd_una; __u64 bytes_acked; __u64 bytes_received; };
 
 #pragma clang attribute pop
 

@@ -2,33 +2,39 @@
 
 mod connections;
 mod join;
+mod lookups;
 mod mcp;
 mod names;
+mod network;
 mod opaque;
 mod plaintext;
 mod recent;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use pipeline::{
     ConnectionKey, Kind, Observation, ProcessKey, Timestamp,
-    observation::{Exchange, Exit, NameSource, OpaqueCall, Process, ProcessInfo, ProcessPhase, Protocol, Role},
+    observation::{
+        Dns, Endpoint, Exchange, Exit, NameSource, OpaqueCall, Process, ProcessInfo, ProcessPhase, Protocol, Role,
+    },
     providers,
 };
 
 use self::{
     connections::Connections,
     join::{Join, Ready},
+    lookups::Lookups,
     mcp::{Mcp, Outcome},
     names::Names,
+    network::{Done, Network},
     opaque::{Closed, Learned, Opaque},
     plaintext::{Plaintext, Seen},
     recent::Recent,
 };
 use crate::{
-    event::{Chunk, Clock, Direction, Event, EventKind, Socket, SocketKind, Source},
+    event::{Chunk, Clock, Event, EventKind, Socket, SocketKind, Source},
     record::{Frame, Header, Scope, Settings},
     targets::{
         rules::{is_known_agent, is_model_path, is_provider_host},
@@ -69,6 +75,8 @@ pub struct Assembler {
     connections: Connections,
     mcp: Mcp,
     names: Names,
+    network: Network,
+    lookups: Lookups,
     opaque: Opaque,
     recent: Recent,
     /// Connections on which nothing of a model was seen so far, with the number of such exchanges.
@@ -97,6 +105,8 @@ impl Assembler {
             connections: Connections::default(),
             mcp: Mcp::new(header.clock),
             names: Names::default(),
+            network: Network::default(),
+            lookups: Lookups::default(),
             opaque: Opaque::default(),
             recent: Recent::default(),
             plain: HashMap::new(),
@@ -128,7 +138,14 @@ impl Assembler {
                 self.now = self.now.max(self.clock.wall(*time));
                 self.recent.expire(self.now);
                 self.connections.expire(*time);
-                self.mcp.expire(*time);
+                let mut outcomes = Vec::new();
+                self.mcp.expire(*time, &mut outcomes);
+                self.mcp(outcomes, out, commands);
+                let mut done = Vec::new();
+                self.network.expire(*time, self.clock, &mut done);
+                self.connected(done, out);
+                let over = self.lookups.expire(*time, self.clock);
+                self.looked_up(over, out);
                 let mut ready = Vec::new();
                 self.join.expire(Some(*time), &mut ready);
                 self.ready(ready, out, commands);
@@ -153,9 +170,15 @@ impl Assembler {
         let mut seen = Vec::new();
         self.plaintext.finish(self.now.nanos().saturating_sub(self.clock.boot), &mut seen);
         self.seen(seen, out, commands);
-        for closed in self.opaque.finish(self.now.nanos().saturating_sub(self.clock.boot)) {
+        let now = self.now.nanos().saturating_sub(self.clock.boot);
+        for closed in self.opaque.finish(now) {
             self.unreadable(closed, out);
         }
+        let mut done = Vec::new();
+        self.network.finish(now, self.clock, &mut done);
+        self.connected(done, out);
+        let over = self.lookups.finish(now, self.clock);
+        self.looked_up(over, out);
     }
 
     fn event(&mut self, event: &Event, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
@@ -193,6 +216,11 @@ impl Assembler {
                 self.opaque.exited(key);
                 self.join.exited(key);
                 self.plain.retain(|(process, _), _| *process != key);
+                let mut done = Vec::new();
+                self.network.exit(key, event.time, self.clock, &mut done);
+                self.connected(done, out);
+                let over = self.lookups.exit(key, event.time, self.clock);
+                self.looked_up(over, out);
                 let signal = (*signal != 0).then_some(*signal);
                 self.process(key, time, ProcessPhase::Exit(Exit { code: *code, signal }), out);
                 self.table.exit(event.process);
@@ -203,6 +231,25 @@ impl Assembler {
                 self.mcp.socket(socket);
                 let key = self.table.key(event.process);
                 self.resolve(key, socket);
+                if let Some(process) = self.told_of(key).filter(|_| self.settings.network) {
+                    let name = socket.peer.and_then(|peer| self.looked_up_as(key, peer.ip()));
+                    let mut done = Vec::new();
+                    self.network.socket(&process, event.time, socket, name, self.clock, &mut done);
+                    self.connected(done, out);
+                }
+            }
+            EventKind::Network(network) => {
+                let key = self.table.key(event.process);
+                let process = self.told_of(key).or_else(|| self.network.process(key, network.socket));
+                if let Some(process) = process.filter(|_| self.settings.network) {
+                    let name = match &network.peer {
+                        Some(Endpoint::Ip(peer)) => self.looked_up_as(key, peer.ip()),
+                        _ => None,
+                    };
+                    let mut done = Vec::new();
+                    self.network.event(&process, event.time, network, name, self.clock, &mut done);
+                    self.connected(done, out);
+                }
             }
             EventKind::Pair { object, socket, .. } => {
                 let key = self.table.key(event.process);
@@ -223,6 +270,11 @@ impl Assembler {
                 }
                 self.join.closed(key, *socket);
                 self.connections.closed(event.time, *socket);
+                let mut done = Vec::new();
+                self.network.closed(key, event.time, *socket, (*sent, *received), self.clock, &mut done);
+                self.connected(done, out);
+                let over = self.lookups.close(key, *socket, event.time, self.clock);
+                self.looked_up(over, out);
                 let mut outcomes = Vec::new();
                 self.mcp.close(key, *socket, event.time, &mut outcomes);
                 self.mcp(outcomes, out, commands);
@@ -245,11 +297,10 @@ impl Assembler {
                     }
                     Source::Handshake => return self.handshake(key, event.time, chunk, commands),
                     Source::Dns => {
-                        // The whole of it, but for what nobody sends.
-                        if chunk.direction == Direction::Read && chunk.offset == 0 {
-                            self.names.message(key, &chunk.bytes);
-                        }
-                        return;
+                        let socket = self.connections.get(chunk.object).map(|known| &known.socket);
+                        let told = self.lookups.data(key, event.time, chunk, socket, self.clock);
+                        told.answers.iter().for_each(|answer| self.names.message(key, answer));
+                        return self.looked_up(told.over, out);
                     }
                     Source::Tls | Source::Record | Source::Socket => {}
                 }
@@ -440,15 +491,49 @@ impl Assembler {
         is_provider_host(name.0).then(|| (name.0.clone(), name.1))
     }
 
+    /// A process, if it is told of.
+    fn told_of(&self, process: ProcessKey) -> Option<Arc<ProcessInfo>> {
+        let entry = self.table.get(process).filter(|entry| entry.watched && !entry.excluded)?;
+        Some(entry.info.clone())
+    }
+
+    /// Connections, with the names of their peers.
+    fn connected(&self, done: Vec<Done>, out: &mut Vec<Observation>) {
+        for Done { process, time, socket, mut connection } in done {
+            let facts = self.connections.facts(socket).filter(|facts| {
+                matches!((&connection.peer, facts.peer), (Some(Endpoint::Ip(peer)), Some(known)) if *peer == known)
+            });
+            if let Some(name) = facts.as_ref().and_then(|facts| facts.server_name.clone()) {
+                (connection.name, connection.name_source) = (Some(name), Some(NameSource::Sni));
+            }
+            let process = self.told_of(process.key).unwrap_or(process);
+            out.push(Observation::new(self.clock.wall(time), process, Kind::Connection(Box::new(connection))));
+        }
+    }
+
+    /// Look-ups that are over.
+    fn looked_up(&self, over: Vec<(u64, ProcessKey, Dns)>, out: &mut Vec<Observation>) {
+        for (time, process, dns) in over {
+            if let Some(process) = self.told_of(process).filter(|_| self.settings.dns) {
+                out.push(Observation::new(self.clock.wall(time), process, Kind::Dns(Box::new(dns))));
+            }
+        }
+    }
+
+    /// The name that a process or one above it looked up to get an address.
+    fn looked_up_as(&self, process: ProcessKey, address: IpAddr) -> Option<String> {
+        let above = |key: &ProcessKey| self.table.get(*key).and_then(|entry| entry.info.parent);
+        let processes: Vec<ProcessKey> = std::iter::successors(Some(process), above).take(GENERATIONS).collect();
+        self.names.find(&processes, address).map(str::to_owned)
+    }
+
     /// Notes the name that a process or one above it looked up to get a peer's address.
     fn resolve(&mut self, process: ProcessKey, socket: &Socket) {
         let Some(peer) = socket.peer.filter(|_| socket.kind == SocketKind::Tcp) else { return };
-        let above = |key: &ProcessKey| self.table.get(*key).and_then(|entry| entry.info.parent);
-        let processes: Vec<ProcessKey> = std::iter::successors(Some(process), above).take(GENERATIONS).collect();
-        if let Some(name) = self.names.find(&processes, peer.ip())
+        if let Some(name) = self.looked_up_as(process, peer.ip())
             && let Some(facts) = self.connections.facts_mut(socket.id)
         {
-            facts.resolved_name = Some(name.to_owned());
+            facts.resolved_name = Some(name);
         }
     }
 
@@ -479,6 +564,11 @@ impl Assembler {
         if let Some((socket, plain)) = self.join.socket(connection.process, connection.object) {
             exchange.tls = !plain;
             exchange.facts = self.connections.facts(socket);
+        }
+        let mut outcomes = Vec::new();
+        if self.mcp.exchange(&exchange, &mut outcomes) {
+            self.plain.remove(&(connection.process, connection.object));
+            return self.mcp(outcomes, out, commands);
         }
         let request = &exchange.request;
         let host = request.headers.get("host").unwrap_or_default();

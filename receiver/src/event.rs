@@ -6,7 +6,10 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use pipeline::{ProcessKey, Timestamp};
+use pipeline::{
+    ProcessKey, Timestamp,
+    observation::{Endpoint, Failure, Transport},
+};
 
 /// Difference between wall time and time since boot, measured once at start and kept in the recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -87,6 +90,8 @@ pub enum EventKind {
         /// The direction that it is known for; both, where the object has both (`Source::Tls`).
         direction: Direction,
     },
+    /// A connection's outcome or end, or a place where connections are accepted.
+    Network(Box<Network>),
     /// A process closed a socket or pipe that it had used, or ended with it open.
     SocketClose {
         /// `Socket::id`
@@ -125,6 +130,48 @@ pub struct Socket {
     pub peer: Option<SocketAddr>,
     /// The id of the other end of a local socket pair, where it is known.
     pub other: Option<u64>,
+    /// True if the first bytes that moved were received.
+    pub received: bool,
+}
+
+/// What was done with a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Action {
+    /// The outcome of a connect is known.
+    Connect,
+    /// A TCP connection is over that was told before, whoever held it last.
+    Close {
+        /// Bytes that this side sent.
+        sent: u64,
+        /// Bytes that it received.
+        received: u64,
+    },
+    /// It waits for connections.
+    Listen {
+        /// How many may wait.
+        backlog: u32,
+    },
+    /// A connection was accepted.
+    Accept,
+}
+
+/// A connection's outcome or end, or a place where connections are accepted.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Network {
+    /// What was done.
+    pub action: Action,
+    /// `Socket::id`
+    pub socket: u64,
+    /// When it was asked for, or accepted: ns since boot.
+    pub began: u64,
+    /// What carries the bytes.
+    pub transport: Transport,
+    /// Own end.
+    pub local: Option<Endpoint>,
+    /// The other end.
+    pub peer: Option<Endpoint>,
+    /// Why it failed, or was broken off.
+    pub error: Option<Failure>,
 }
 
 /// Where bytes were seen.

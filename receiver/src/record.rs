@@ -86,6 +86,12 @@ pub struct Settings {
     pub follow_children: bool,
     /// Whether process events are told.
     pub process: bool,
+    /// Whether connections are told.
+    #[serde(default)]
+    pub network: bool,
+    /// Whether look-ups of names are told.
+    #[serde(default)]
+    pub dns: bool,
     /// Bytes of a body that are kept; 0 = all.
     pub max_body_size: u64,
     /// Bytes of all buffered streams together.

@@ -368,7 +368,7 @@ exchange(b"/three")
 #[test]
 fn what_is_not_asked_for_is_not_copied() {
     let test = "what_is_not_asked_for_is_not_copied";
-    let capture = Capture { http: false, mcp: false, network: false, sockets: true };
+    let capture = Capture { http: false, mcp: false, network: false, dns: false, sockets: true };
     let Some(watch) = watch(test, true, capture) else { return };
     let child = python(
         r#"

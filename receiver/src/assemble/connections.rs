@@ -92,7 +92,7 @@ mod tests {
 
     fn socket(id: u64, port: u16) -> Socket {
         let address = |port| Some(std::net::SocketAddr::from(([127, 0, 0, 1], port)));
-        Socket { id, kind: SocketKind::Tcp, local: address(port), peer: address(443), other: None }
+        Socket { id, kind: SocketKind::Tcp, local: address(port), peer: address(443), other: None, received: false }
     }
 
     #[test]

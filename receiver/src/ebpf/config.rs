@@ -56,10 +56,10 @@ pub struct Capture {
     pub http: bool,
     /// MCP over the pipes and local sockets of watched processes.
     pub mcp: bool,
-    /// The beginnings of TLS connections of watched processes (server names), and their look-ups of names.
+    /// Connections of watched processes: made, accepted and waited for; with the names that the beginnings of TLS tell.
     pub network: bool,
-    /// Name look-ups. Not available yet.
-    pub dns: Option<bool>,
+    /// Look-ups of names by watched processes.
+    pub dns: bool,
     /// File accesses. Not available yet.
     pub files: Option<bool>,
     /// Changes of rights. Not available yet.
@@ -93,14 +93,14 @@ impl Default for Config {
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { tls: true, process: true, http: true, mcp: true, network: true, dns: None, files: None, security: None }
+        Self { tls: true, process: true, http: true, mcp: true, network: true, dns: true, files: None, security: None }
     }
 }
 
 impl Capture {
     /// Names of what is asked for and not available yet.
     pub fn unavailable(&self) -> Vec<&'static str> {
-        let later = [(self.dns, "dns"), (self.files, "files"), (self.security, "security")];
+        let later = [(self.files, "files"), (self.security, "security")];
         later.into_iter().filter_map(|(asked, name)| (asked == Some(true)).then_some(name)).collect()
     }
 }
@@ -124,6 +124,8 @@ impl Config {
             exclude: self.exclude.clone(),
             follow_children: self.follow_children,
             process: self.capture.process,
+            network: self.capture.network,
+            dns: self.capture.dns,
             max_body_size: self.max_body_size.0,
             memory_limit: self.memory_limit.0,
         }
@@ -145,8 +147,8 @@ impl Component for Config {
                     .hint("add a rule, as {exe: claude}, or use agents: auto"),
             );
         }
-        let Capture { tls, process, http, mcp, network, .. } = self.capture;
-        if !(tls || process || http || mcp || network) {
+        let Capture { tls, process, http, mcp, network, dns, .. } = self.capture;
+        if !(tls || process || http || mcp || network || dns) {
             problems.push(Problem::new(format!("{path}::capture"), "nothing is left to capture"));
         }
         for (name, size) in [("payload", self.rings.payload.0), ("lifecycle", self.rings.lifecycle.0)] {

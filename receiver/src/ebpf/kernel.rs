@@ -38,6 +38,8 @@ impl Shared {
                 http: config.capture.http,
                 mcp: config.capture.mcp,
                 network: config.capture.network,
+                // Names of providers' addresses, too.
+                dns: config.capture.dns || config.capture.network,
                 sockets: config.capture.tls,
             },
         };

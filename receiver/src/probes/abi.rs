@@ -1,11 +1,14 @@
 //! Raw bytes from the rings → [`Event`]. The layouts are `bpf/include/events.h`; fields are read by their offsets.
 
 use bytes::Bytes;
-use pipeline::ProcessKey;
+use pipeline::{
+    ProcessKey,
+    observation::{Endpoint, Failure, Transport},
+};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::event::{Chunk, Direction, Event, EventKind, Exec, Socket, SocketKind, Source};
+use crate::event::{Action, Chunk, Direction, Event, EventKind, Exec, Network, Socket, SocketKind, Source};
 
 const ARGS_SIZE: usize = 4096;
 const FILENAME_SIZE: usize = 512;
@@ -19,11 +22,17 @@ pub const DATA: usize = HEADER + 48;
 const EXEC_FILENAME: usize = HEADER + 40;
 const EXEC_CWD: usize = EXEC_FILENAME + FILENAME_SIZE;
 const EXEC_ARGS: usize = EXEC_CWD + CWD_LEVELS * CWD_NAME_SIZE;
+/// Size of `struct network_event`, after which a path may begin.
+const NETWORK: usize = HEADER + 96;
 /// Size of `struct exec_event`.
 pub const EXEC: usize = EXEC_ARGS + ARGS_SIZE;
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
@@ -67,6 +76,7 @@ pub fn decode(bytes: &[u8]) -> Option<Event> {
             socket: u64_at(bytes, HEADER + 8)?,
             direction: direction(u32_at(bytes, HEADER + 16)?),
         },
+        10 => EventKind::Network(Box::new(network(bytes)?)),
         9 => EventKind::SocketClose {
             socket: u64_at(bytes, HEADER)?,
             sent: u64_at(bytes, HEADER + 8)?,
@@ -106,13 +116,7 @@ fn socket(bytes: &[u8]) -> Option<Socket> {
     let port = |at: usize| u32_at(bytes, at).and_then(|port| u16::try_from(port).ok());
     let address = |at: usize, port_at: usize| {
         let port = port(port_at).filter(|port| *port != 0)?;
-        let bytes: [u8; 16] = bytes.get(at..at + 16)?.try_into().ok()?;
-        let ip = match i32::try_from(family).ok()? {
-            libc::AF_INET => IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3])),
-            libc::AF_INET6 => IpAddr::V6(Ipv6Addr::from(bytes)),
-            _ => return None,
-        };
-        Some(SocketAddr::new(ip.to_canonical(), port))
+        Some(SocketAddr::new(ip(bytes, at, i32::try_from(family).ok()?)?, port))
     };
     Some(Socket {
         id: u64_at(bytes, HEADER)?,
@@ -120,7 +124,71 @@ fn socket(bytes: &[u8]) -> Option<Socket> {
         local: address(HEADER + 16, HEADER + 56),
         peer: address(HEADER + 32, HEADER + 60),
         other: u64_at(bytes, HEADER + 8).filter(|other| *other != 0),
+        received: u32_at(bytes, HEADER + 64)? == 1,
     })
+}
+
+/// `struct network_event`, maybe as the beginning of `struct local_network_event`.
+fn network(bytes: &[u8]) -> Option<Network> {
+    let [sent, received] = [u64_at(bytes, HEADER + 16)?, u64_at(bytes, HEADER + 24)?];
+    let error = u32_at(bytes, HEADER + 76)?.cast_signed();
+    let family = i32::from(u16_at(bytes, HEADER + 84)?);
+    let protocol = u32_at(bytes, HEADER + 88)?;
+    let ip = |at: usize, port_at: usize| {
+        let port = u32_at(bytes, port_at).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)?;
+        Some(Endpoint::Ip(SocketAddr::new(ip(bytes, at, family)?, port)))
+    };
+    let path = || {
+        let size = usize::try_from(u32_at(bytes, HEADER + 92)?).ok()?;
+        let path = bytes.get(NETWORK..NETWORK.checked_add(size)?).filter(|path| !path.is_empty())?;
+        Some(Endpoint::Unix(match path.strip_prefix(b"\0") {
+            // All of it is the name, whatever bytes it has (unix(7)).
+            Some(name) => format!("@{}", String::from_utf8_lossy(name)),
+            None => text_at(path, 0, path.len())?,
+        }))
+    };
+    let action = match u32_at(bytes, HEADER + 72)? {
+        0 => Action::Connect,
+        1 => Action::Close { sent, received },
+        2 => Action::Listen { backlog: u32_at(bytes, HEADER + 80)? },
+        3 => Action::Accept,
+        _ => return None,
+    };
+    let (local, peer) = match (family, action) {
+        (libc::AF_UNIX, Action::Connect) => (None, path()),
+        (libc::AF_UNIX, _) => (path(), None),
+        _ => (ip(HEADER + 32, HEADER + 64), ip(HEADER + 48, HEADER + 68)),
+    };
+    Some(Network {
+        action,
+        socket: u64_at(bytes, HEADER)?,
+        began: u64_at(bytes, HEADER + 8)?,
+        transport: match (family, i32::try_from(protocol).ok()?) {
+            (libc::AF_UNIX, _) => Transport::Unix,
+            (_, libc::IPPROTO_TCP) => Transport::Tcp,
+            (_, libc::IPPROTO_UDP) => Transport::Udp,
+            _ => Transport::Other(protocol),
+        },
+        local,
+        // Who listens has no other end yet.
+        peer: peer.filter(|_| !matches!(action, Action::Listen { .. })),
+        error: match error {
+            0 => None,
+            1.. => Some(Failure::Errno(error.unsigned_abs())),
+            _ => Some(Failure::Aborted),
+        },
+    })
+}
+
+/// An address of 16 bytes, of which IPv4 uses the first four.
+fn ip(bytes: &[u8], at: usize, family: i32) -> Option<IpAddr> {
+    let bytes: [u8; 16] = bytes.get(at..at + 16)?.try_into().ok()?;
+    let ip = match family {
+        libc::AF_INET => IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3])),
+        libc::AF_INET6 => IpAddr::V6(Ipv6Addr::from(bytes)),
+        _ => return None,
+    };
+    Some(ip.to_canonical())
 }
 
 fn exec(bytes: &[u8]) -> Option<Exec> {
@@ -274,7 +342,26 @@ mod tests {
             ("data_event.socket", HEADER + 32),
             ("data_event.source", HEADER + 40),
             ("close_event.object", HEADER),
-            ("socket_event", HEADER + 64),
+            ("socket_event", HEADER + 72),
+            ("socket_event.received", HEADER + 64),
+            ("network_event", NETWORK),
+            ("network_event.socket", HEADER),
+            ("network_event.began", HEADER + 8),
+            ("network_event.sent", HEADER + 16),
+            ("network_event.received", HEADER + 24),
+            ("network_event.local", HEADER + 32),
+            ("network_event.peer", HEADER + 48),
+            ("network_event.local_port", HEADER + 64),
+            ("network_event.peer_port", HEADER + 68),
+            ("network_event.action", HEADER + 72),
+            ("network_event.error", HEADER + 76),
+            ("network_event.backlog", HEADER + 80),
+            ("network_event.family", HEADER + 84),
+            ("network_event.type", HEADER + 86),
+            ("network_event.protocol", HEADER + 88),
+            ("network_event.path_size", HEADER + 92),
+            ("local_network_event.path", NETWORK),
+            ("local_network_event", NETWORK + 112),
             ("socket_event.id", HEADER),
             ("socket_event.other", HEADER + 8),
             ("socket_event.local", HEADER + 16),

@@ -3,6 +3,7 @@
 //! Every program is loaded and attached on its own; what fails is told with its reason and stops nothing else.
 
 pub mod abi;
+pub mod network;
 mod positions;
 pub mod process;
 mod reader;
@@ -23,13 +24,15 @@ use crate::Error;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/onlooker.bpf.o"));
 
 /// Names of the kernel's drop reasons (`enum drop_reason`), and whether they count bytes.
-pub const DROP_REASONS: [&str; 6] = [
+pub const DROP_REASONS: [&str; 8] = [
     "payload_ring_full",
     "payload_ring_full_bytes",
     "lifecycle_ring_full",
     "fault_bytes",
     "call_map_full",
     "too_large_bytes",
+    "network_ring_full",
+    "network_map_full",
 ];
 
 /// Which processes are seen.
@@ -138,6 +141,9 @@ impl Probes {
         probes.status.extend(process::attach(&mut probes.ebpf));
         if options.capture.any() {
             probes.status.extend(socket::attach(&mut probes.ebpf));
+        }
+        if options.capture.network {
+            probes.status.extend(network::attach(&mut probes.ebpf));
         }
         probes.status.extend(probes.tls.load(&mut probes.ebpf));
         Ok(probes)

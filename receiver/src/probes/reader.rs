@@ -70,6 +70,7 @@ impl Reader {
             |name: &str| ebpf.take_map(name).ok_or_else(|| Error::Kernel(format!("the map {name} is in use already")));
         let failed = |error: aya::maps::MapError| Error::Kernel(super::chain(&error));
         let lifecycle = Ring::new(RingBuf::try_from(map("LIFECYCLE")?).map_err(failed)?)?;
+        let network = Ring::new(RingBuf::try_from(map("NETWORK")?).map_err(failed)?)?;
         let payload = Ring::new(RingBuf::try_from(map("PAYLOAD")?).map_err(failed)?)?;
         let asleep = Array::try_from(map("ASLEEP")?).map_err(failed)?;
         // Edge-triggered: a ring that holds something is no reason to wake up, only the kernel side's wish is.
@@ -81,8 +82,17 @@ impl Reader {
         let stop = Arc::new(AtomicBool::new(false));
         let held = Held { events: Vec::new(), bytes: 0, limit };
         let stopping = Arc::clone(&stop);
-        let rounds =
-            Rounds { lifecycle, payload, asleep, wakes, held, watermark: 0, busy: Instant::now(), stop: stopping };
+        let rounds = Rounds {
+            lifecycle,
+            network,
+            payload,
+            asleep,
+            wakes,
+            held,
+            watermark: 0,
+            busy: Instant::now(),
+            stop: stopping,
+        };
         let thread = std::thread::Builder::new().name("rings".into()).spawn(move || rounds.run(delivery))?;
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -121,6 +131,8 @@ impl Ring {
 /// What the thread works with.
 struct Rounds {
     lifecycle: Ring,
+    /// Connections. It never wakes the thread, which looks often enough.
+    network: Ring,
     payload: Ring,
     asleep: Array<MapData, u32>,
     wakes: OwnedFd,
@@ -138,15 +150,19 @@ impl Rounds {
             // In this order: what is reserved after the two positions were taken, is stamped after `began`.
             let began = now();
             let (payload, lifecycle) = (self.payload.positions.reserved(), self.lifecycle.positions.reserved());
+            let network = self.network.positions.reserved();
             // Payload first, process events without a limit: their ring is small, and they may not wait behind payload.
             // But only those that are there: attaching to what they bring takes time, in which payload piles up.
             let before = self.held.events.len();
             let newest = self.held.drain(&mut self.payload);
+            self.held.drain_until(&mut self.network, network);
             self.held.drain_urgent(&mut self.lifecycle, lifecycle, delivery.as_mut());
             if self.held.events.len() > before {
                 self.busy = Instant::now();
             }
-            let whole = self.payload.positions.read_until(payload) && self.lifecycle.positions.read_until(lifecycle);
+            let whole = self.payload.positions.read_until(payload)
+                && self.lifecycle.positions.read_until(lifecycle)
+                && self.network.positions.read_until(network);
             if whole {
                 self.watermark = self.watermark.max(began.saturating_sub(SLACK));
             } else if self.held.bytes >= self.held.limit {
@@ -203,6 +219,14 @@ impl Held {
             newest = self.take(&item).map(|event| event.time).or(newest);
         }
         newest
+    }
+
+    /// Reads what is of no urgency up to a position.
+    fn drain_until(&mut self, ring: &mut Ring, until: u64) {
+        while !ring.positions.read_until(until) {
+            let Some(item) = ring.records.next() else { break };
+            self.take(&item);
+        }
     }
 
     /// Reads process events up to a position.

@@ -14,27 +14,29 @@ pub struct Capture {
     pub http: bool,
     /// JSON-RPC on pipes and local sockets.
     pub mcp: bool,
-    /// The beginnings of TLS connections, and DNS.
+    /// Connections, and the beginnings of those with TLS.
     pub network: bool,
+    /// Look-ups of names.
+    pub dns: bool,
     /// The sockets under TLS connections: without, the directions of a rustls connection cannot be brought together.
     pub sockets: bool,
 }
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { http: true, mcp: true, network: true, sockets: true }
+        Self { http: true, mcp: true, network: true, dns: true, sockets: true }
     }
 }
 
 impl Capture {
     /// Whether there is anything to attach for.
     pub fn any(self) -> bool {
-        self.http || self.mcp || self.network || self.sockets
+        self.http || self.mcp || self.network || self.dns || self.sockets
     }
 
     /// As the kernel side reads it.
     pub(super) fn bits(self) -> u32 {
-        u32::from(self.http) | u32::from(self.mcp) << 1 | u32::from(self.network) << 2
+        u32::from(self.http) | u32::from(self.mcp) << 1 | u32::from(self.network) << 2 | u32::from(self.dns) << 3
     }
 }
 

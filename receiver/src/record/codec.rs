@@ -22,6 +22,7 @@ const PAIR: u8 = 23;
 const SOCKET_CLOSE: u8 = 24;
 /// As `DATA`, with where it was seen.
 const SOURCED_DATA: u8 = 25;
+const NETWORK: u8 = 32;
 
 #[derive(Serialize, Deserialize)]
 struct Beat {
@@ -79,6 +80,7 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
         EventKind::Socket(_) => SOCKET,
         EventKind::Pair { .. } => PAIR,
         EventKind::SocketClose { .. } => SOCKET_CLOSE,
+        EventKind::Network(_) => NETWORK,
     });
     out.extend(event.time.to_le_bytes());
     put_key(out, event.process);
@@ -127,12 +129,15 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
             put_text(out, &socket.local.map(|address| address.to_string()).unwrap_or_default());
             put_text(out, &socket.peer.map(|address| address.to_string()).unwrap_or_default());
             out.extend(socket.other.unwrap_or(0).to_le_bytes());
+            out.push(u8::from(socket.received));
         }
         EventKind::Pair { object, socket, direction } => {
             out.extend(object.to_le_bytes());
             out.extend(socket.to_le_bytes());
             out.push(u8::from(*direction == Direction::Write));
         }
+        // Writing JSON to memory fails for maps with keys that are not text only; there are none.
+        EventKind::Network(network) => drop(serde_json::to_writer(out, network)),
         EventKind::SocketClose { socket, sent, received } => {
             for number in [socket, sent, received] {
                 out.extend(number.to_le_bytes());
@@ -187,7 +192,7 @@ pub fn decode(content: Bytes) -> Result<Option<Frame>, &'static str> {
             let Beat { time, sequence, last, probes, counts } = beat;
             Frame::Heartbeat(time, Box::new(Heartbeat { sequence, last, probes, counts }))
         }
-        EXEC..=SOURCED_DATA => Frame::Event(decode_event(kind, &mut input)?),
+        EXEC..=SOURCED_DATA | NETWORK => Frame::Event(decode_event(kind, &mut input)?),
         _ => return Ok(None),
     };
     Ok(Some(frame))
@@ -252,7 +257,10 @@ fn decode_event(kind: u8, input: &mut Input) -> Result<Event, &'static str> {
             local: input.text()?.parse().ok(),
             peer: input.text()?.parse().ok(),
             other: Some(input.u64()?).filter(|other| *other != 0),
+            // Recordings of earlier versions end here.
+            received: input.u8().is_ok_and(|received| received != 0),
         }),
+        NETWORK => EventKind::Network(Box::new(input.json("network")?)),
         PAIR => EventKind::Pair { object: input.u64()?, socket: input.u64()?, direction: input.direction()? },
         SOCKET_CLOSE => EventKind::SocketClose { socket: input.u64()?, sent: input.u64()?, received: input.u64()? },
         _ => return Err("event of an unknown kind"),
@@ -305,8 +313,13 @@ impl Input {
 mod tests {
     use proptest::prelude::*;
 
+    use pipeline::observation::{Endpoint, Failure, Transport};
+
     use super::*;
-    use crate::record::{Facts, Header};
+    use crate::{
+        event::{Action, Network},
+        record::{Facts, Header},
+    };
 
     /// Any event.
     pub fn event() -> impl Strategy<Value = Event> {
@@ -353,7 +366,23 @@ mod tests {
                 local: tcp.then(|| ([127, 0, 0, 1], port).into()),
                 peer: tcp.then(|| (std::net::Ipv6Addr::LOCALHOST, port).into()),
                 other: (!tcp).then_some(id / 2 + 1),
+                received: !tcp,
             })),
+            (any::<u64>(), any::<u32>(), ".{0,9}", any::<bool>()).prop_map(|(socket, number, path, tcp)| {
+                EventKind::Network(Box::new(Network {
+                    action: if tcp {
+                        Action::Close { sent: socket, received: 7 }
+                    } else {
+                        Action::Listen { backlog: 5 }
+                    },
+                    socket,
+                    began: socket / 2,
+                    transport: if tcp { Transport::Tcp } else { Transport::Other(number) },
+                    local: (!tcp).then_some(Endpoint::Unix(path)),
+                    peer: tcp.then_some(Endpoint::Ip(([127, 0, 0, 1], 7).into())),
+                    error: tcp.then_some(Failure::Errno(number)),
+                }))
+            }),
         ];
         (any::<u64>(), key(), any::<u32>(), kind).prop_map(|(time, process, tid, kind)| Event {
             time,

@@ -1,4 +1,4 @@
-//! Answers of DNS (RFC 1035, section 4; RFC 3596): which addresses a name has.
+//! Messages of DNS (RFC 1035, section 4; RFC 3596): what was asked, and which addresses a name has.
 
 use std::net::IpAddr;
 
@@ -16,6 +16,27 @@ const CNAME: u16 = 5;
 const AAAA: u16 = 28;
 const INTERNET: u16 = 1;
 
+/// What a message asks or answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Ties an answer to its question.
+    pub id: u16,
+    /// True for an answer.
+    pub response: bool,
+    /// The code of an answer (RCODE); 0: no error.
+    pub code: u8,
+    /// True if the answer was cut.
+    pub truncated: bool,
+    /// The name that was asked for, in lower case, without a trailing dot.
+    pub name: String,
+    /// The type of the records asked for.
+    pub kind: u16,
+    /// Its addresses, aliases followed.
+    pub addresses: Vec<IpAddr>,
+    /// The aliases that were followed, in order.
+    pub aliases: Vec<String>,
+}
+
 /// What a message answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -26,14 +47,20 @@ pub struct Answer {
 }
 
 /// Reads a message. `None`: it is no answer, or has no address.
-pub fn read(message: &[u8]) -> Option<Answer> {
+pub fn read(bytes: &[u8]) -> Option<Answer> {
+    let message = message(bytes).filter(|message| message.response && message.code == 0)?;
+    (!message.addresses.is_empty()).then_some(Answer { name: message.name, addresses: message.addresses })
+}
+
+/// Reads a standard query or its answer, with one question, as resolvers ask. `None`: it is none.
+pub fn message(message: &[u8]) -> Option<Message> {
     let word = |at: usize| Some(u16::from_be_bytes(message.get(at..at + 2)?.try_into().ok()?));
     let flags = word(2)?;
-    // A response to a standard query, without an error; one question, as resolvers ask.
-    if flags & 0x8000 == 0 || flags & 0x7800 != 0 || flags & 0xf != 0 || word(4)? != 1 {
+    if flags & 0x7800 != 0 || word(4)? != 1 {
         return None;
     }
     let (asked, mut at) = name(message, 12)?;
+    let kind = word(at)?;
     if word(at + 2)? != INTERNET {
         return None;
     }
@@ -62,13 +89,59 @@ pub fn read(message: &[u8]) -> Option<Answer> {
     }
     let addresses: Vec<IpAddr> =
         found.iter().filter(|(owner, _)| names.contains(&owner.as_str())).map(|(_, address)| *address).collect();
-    (!addresses.is_empty()).then_some(Answer { name: asked.clone(), addresses })
+    let aliases = names.iter().skip(1).map(|name| (*name).to_owned()).collect();
+    Some(Message {
+        id: word(0)?,
+        response: flags & 0x8000 != 0,
+        code: (flags & 0xf) as u8,
+        truncated: flags & 0x200 != 0,
+        name: asked,
+        kind,
+        addresses,
+        aliases,
+    })
 }
 
-/// The name at an offset, and where the next field is. `None`: it is none, or none of a host.
+/// Name of a type of records (the IANA registry "DNS Parameters"); `TYPE64` for rare ones (RFC 3597, section 5).
+pub fn type_name(kind: u16) -> String {
+    let name = match kind {
+        A => "A",
+        2 => "NS",
+        CNAME => "CNAME",
+        6 => "SOA",
+        12 => "PTR",
+        15 => "MX",
+        16 => "TXT",
+        AAAA => "AAAA",
+        33 => "SRV",
+        35 => "NAPTR",
+        43 => "DS",
+        48 => "DNSKEY",
+        52 => "TLSA",
+        64 => "SVCB",
+        65 => "HTTPS",
+        252 => "AXFR",
+        255 => "ANY",
+        257 => "CAA",
+        _ => return format!("TYPE{kind}"),
+    };
+    name.into()
+}
+
+/// Name of an answer's code (the same registry).
+pub fn code_name(code: u8) -> String {
+    let names = [
+        "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH",
+        "NOTZONE",
+    ];
+    names.get(usize::from(code)).map_or_else(|| format!("RCODE{code}"), |name| (*name).to_owned())
+}
+
+/// The name at an offset, and where the next field is; bytes that stand in no host's name as `\ddd` (RFC 4343).
+/// `None`: it is none.
 fn name(message: &[u8], start: usize) -> Option<(String, usize)> {
     let mut text = String::new();
-    let (mut at, mut next) = (start, None);
+    let (mut at, mut next, mut size) = (start, None, 0);
     for _ in 0..MOST_POINTERS {
         let length = *message.get(at)?;
         match length {
@@ -80,14 +153,18 @@ fn name(message: &[u8], start: usize) -> Option<(String, usize)> {
             }
             1..=63 => {
                 let label = message.get(at + 1..at + 1 + usize::from(length))?;
-                if !label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
-                    return None;
-                }
                 if !text.is_empty() {
                     text.push('.');
                 }
-                text.extend(label.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
-                if text.len() > 255 {
+                for byte in label {
+                    if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
+                        text.push(char::from(byte.to_ascii_lowercase()));
+                    } else {
+                        text.push_str(&format!("\\{byte:03}"));
+                    }
+                }
+                size += label.len() + 1;
+                if size > 255 {
                     return None;
                 }
                 at += 1 + usize::from(length);
@@ -162,6 +239,25 @@ pub(crate) mod tests {
         assert_eq!(read(&message("a", &round)), None);
         assert_eq!(read(&message("a", &[record(&plain("a"), A, &[1, 2, 3])])), None);
         assert_eq!(read(b""), None);
+    }
+
+    #[test]
+    fn questions_and_failures_are_read() {
+        let mut bytes = message("a.b", &[]);
+        bytes[3] = 0x83;
+        let failed = super::message(&bytes).unwrap();
+        assert_eq!((failed.id, failed.response, failed.truncated), (7, true, false));
+        assert_eq!(
+            (failed.name.as_str(), type_name(failed.kind), code_name(failed.code)),
+            ("a.b", "A".into(), "NXDOMAIN".into())
+        );
+        bytes[2] = 0x01;
+        assert!(!super::message(&bytes).unwrap().response);
+        assert_eq!(
+            (type_name(64), type_name(1234), code_name(15)),
+            ("SVCB".into(), "TYPE1234".into(), "RCODE15".into())
+        );
+        assert_eq!(super::message(&message("a b.\u{1b}", &[])).unwrap().name, "a\\032b.\\027");
     }
 
     proptest! {

@@ -140,7 +140,7 @@ fn one_server_that_is_not_seen_is_known_by_the_ids() {
 #[test]
 fn local_sockets_carry_both_directions_and_either_side_asks() {
     let mut world = World::new();
-    let socket = |id, other| Socket { id, kind: SocketKind::Unix, local: None, peer: None, other: Some(other) };
+    let socket = |id, other| Socket { id, kind: SocketKind::Unix, local: None, peer: None, other: Some(other), received: false };
     world.mcp.socket(&socket(10, 11));
     world.mcp.socket(&socket(11, 10));
     let (agent, server) = (Some((AGENT, 10)), Some((SERVERS[0], 11)));
@@ -159,7 +159,7 @@ fn local_sockets_carry_both_directions_and_either_side_asks() {
 #[test]
 fn a_pair_of_local_sockets_may_carry_one_direction() {
     let mut world = World::new();
-    let socket = |id, other| Socket { id, kind: SocketKind::Unix, local: None, peer: None, other };
+    let socket = |id, other| Socket { id, kind: SocketKind::Unix, local: None, peer: None, other, received: false };
     // Two servers; of the second only the agent is seen.
     for (id, other) in [(10, Some(11)), (11, None), (21, Some(20)), (20, Some(21)), (30, None), (40, None)] {
         world.mcp.socket(&socket(id, other));
