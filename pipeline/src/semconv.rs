@@ -9,12 +9,14 @@ pub const GEN_AI_SCHEMA_URL: &str = "https://opentelemetry.io/schemas/gen-ai-dev
 pub const CORE_SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// Which state of the moving GenAI conventions is emitted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 pub enum Profile {
     /// As instrumentations and backends read them today.
     #[default]
+    #[serde(rename = "2026-08")]
     V2026_08,
     /// With the renames that are on the conventions' main branch.
+    #[serde(rename = "next")]
     Next,
 }
 
@@ -22,7 +24,7 @@ impl Profile {
     /// The name of an attribute in this profile, given its name in the default one.
     pub fn attribute(self, name: &'static str) -> &'static str {
         match (self, name) {
-            (Profile::Next, GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS) => "gen_ai.usage.cache_write.input_tokens",
+            (Profile::Next, GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS) => GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
             _ => name,
         }
     }
@@ -45,6 +47,8 @@ names! {
     DNS_ANSWERS = "dns.answers";
     DNS_QUESTION_NAME = "dns.question.name";
     ERROR_TYPE = "error.type";
+    EXCEPTION_MESSAGE = "exception.message";
+    EXCEPTION_TYPE = "exception.type";
     FILE_DIRECTORY = "file.directory";
     FILE_GROUP_ID = "file.group.id";
     FILE_MODE = "file.mode";
@@ -88,6 +92,7 @@ names! {
     GEN_AI_RETRIEVAL_DOCUMENTS = "gen_ai.retrieval.documents";
     GEN_AI_RETRIEVAL_QUERY_TEXT = "gen_ai.retrieval.query.text";
     GEN_AI_RETRIEVAL_TOP_K = "gen_ai.retrieval.top_k";
+    GEN_AI_SYSTEM = "gen_ai.system";
     GEN_AI_SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions";
     GEN_AI_TOKEN_MODALITY = "gen_ai.token.modality";
     GEN_AI_TOKEN_TYPE = "gen_ai.token.type";
@@ -97,11 +102,21 @@ names! {
     GEN_AI_TOOL_DEFINITIONS = "gen_ai.tool.definitions";
     GEN_AI_TOOL_NAME = "gen_ai.tool.name";
     GEN_AI_TOOL_TYPE = "gen_ai.tool.type";
+    GEN_AI_USAGE_AUDIO_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.audio.cache_read.input_tokens";
+    GEN_AI_USAGE_AUDIO_INPUT_TOKENS = "gen_ai.usage.audio.input_tokens";
+    GEN_AI_USAGE_AUDIO_OUTPUT_TOKENS = "gen_ai.usage.audio.output_tokens";
     GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS = "gen_ai.usage.cache_creation.input_tokens";
     GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens";
+    GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS = "gen_ai.usage.cache_write.input_tokens";
+    GEN_AI_USAGE_IMAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.image.cache_read.input_tokens";
+    GEN_AI_USAGE_IMAGE_INPUT_TOKENS = "gen_ai.usage.image.input_tokens";
+    GEN_AI_USAGE_IMAGE_OUTPUT_TOKENS = "gen_ai.usage.image.output_tokens";
     GEN_AI_USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens";
     GEN_AI_USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens";
     GEN_AI_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens";
+    GEN_AI_USAGE_TEXT_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.text.cache_read.input_tokens";
+    GEN_AI_USAGE_TEXT_INPUT_TOKENS = "gen_ai.usage.text.input_tokens";
+    GEN_AI_USAGE_TEXT_OUTPUT_TOKENS = "gen_ai.usage.text.output_tokens";
     HTTP_REQUEST_RESEND_COUNT = "http.request.resend_count";
     HTTP_RESPONSE_STATUS_CODE = "http.response.status_code";
     JSONRPC_PROTOCOL_VERSION = "jsonrpc.protocol.version";
@@ -122,6 +137,8 @@ names! {
     OPENAI_REQUEST_SERVICE_TIER = "openai.request.service_tier";
     OPENAI_RESPONSE_SERVICE_TIER = "openai.response.service_tier";
     OPENAI_RESPONSE_SYSTEM_FINGERPRINT = "openai.response.system_fingerprint";
+    OPENINFERENCE_SPAN_KIND = "openinference.span.kind";
+    OTEL_METRIC_OVERFLOW = "otel.metric.overflow";
     PROCESS_COMMAND_ARGS = "process.command_args";
     PROCESS_CREATION_TIME = "process.creation.time";
     PROCESS_EXECUTABLE_NAME = "process.executable.name";
@@ -139,6 +156,19 @@ names! {
     SERVICE_INSTANCE_ID = "service.instance.id";
     SERVICE_NAME = "service.name";
     CONTAINER_ID = "container.id";
+    CONTAINER_IMAGE_NAME = "container.image.name";
+    CONTAINER_IMAGE_TAGS = "container.image.tags";
+    CONTAINER_NAME = "container.name";
+    CONTAINER_RUNTIME_NAME = "container.runtime.name";
+    K8S_CONTAINER_NAME = "k8s.container.name";
+    K8S_CRONJOB_NAME = "k8s.cronjob.name";
+    K8S_DEPLOYMENT_NAME = "k8s.deployment.name";
+    K8S_JOB_NAME = "k8s.job.name";
+    K8S_NAMESPACE_NAME = "k8s.namespace.name";
+    K8S_NODE_NAME = "k8s.node.name";
+    K8S_POD_NAME = "k8s.pod.name";
+    K8S_POD_UID = "k8s.pod.uid";
+    K8S_REPLICASET_NAME = "k8s.replicaset.name";
     HOST_ARCH = "host.arch";
     HOST_ID = "host.id";
     HOST_NAME = "host.name";
@@ -151,6 +181,9 @@ names! {
     ONLOOKER_CAPTURE_LOST_BYTES = "onlooker.capture.lost.bytes";
     ONLOOKER_CAPTURE_LOST_PART = "onlooker.capture.lost.part";
     ONLOOKER_CAPTURE_LOST_REASON = "onlooker.capture.lost.reason";
+    ONLOOKER_CONTENT_LOST_BYTES = "onlooker.content.lost.bytes";
+    ONLOOKER_CONTENT_LOST_MESSAGES = "onlooker.content.lost.messages";
+    ONLOOKER_CONTENT_TRUNCATED = "onlooker.content.truncated";
     ONLOOKER_DNS_ALIASES = "onlooker.dns.aliases";
     ONLOOKER_DNS_ATTEMPTS = "onlooker.dns.attempts";
     ONLOOKER_DNS_DURATION = "onlooker.dns.duration";
@@ -214,6 +247,7 @@ names! {
     ONLOOKER_SECURITY_TARGET_PID = "onlooker.security.target.pid";
     ONLOOKER_SIGNATURE_KEY_ID = "onlooker.signature.key_id";
     ONLOOKER_SIGNATURE_SEQUENCE = "onlooker.signature.sequence";
+    ONLOOKER_SYSTEMD_UNIT = "onlooker.systemd.unit";
     ONLOOKER_TLS_SERVER_NAME = "onlooker.tls.server_name";
     ONLOOKER_TOOL_EVIDENCE = "onlooker.tool.evidence";
     ONLOOKER_TOOL_EXIT_CODE = "onlooker.tool.exit.code";
@@ -288,6 +322,8 @@ pub mod event {
     pub const SECURITY_UNMOUNT: &str = "onlooker.security.unmount";
     /// What was said in an inference, apart from its span (GenAI conventions, events).
     pub const INFERENCE_DETAILS: &str = "gen_ai.client.inference.operation.details";
+    /// A call to a provider failed (GenAI conventions, events).
+    pub const OPERATION_EXCEPTION: &str = "gen_ai.client.operation.exception";
     /// onlooker is alive.
     pub const HEARTBEAT: &str = "onlooker.heartbeat";
     /// A connection to a provider whose plaintext was not seen.
@@ -354,6 +390,7 @@ pub mod event {
         SECURITY_UNMOUNT,
         HEARTBEAT,
         INFERENCE_DETAILS,
+        OPERATION_EXCEPTION,
         LLM_CONNECTION,
         MCP_CALL,
         MODEL_CALL,

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use pipeline::{
     ProcessKey,
-    observation::{Heartbeat, Host},
+    observation::{Heartbeat, Host, Workload},
 };
 use serde::{Deserialize, Serialize};
 
@@ -92,10 +92,38 @@ pub struct Settings {
     /// Whether look-ups of names are told.
     #[serde(default)]
     pub dns: bool,
+    /// What is told of files, if anything.
+    #[serde(default)]
+    pub files: Option<FileSettings>,
+    /// Whether changes of rights and the like are told.
+    #[serde(default)]
+    pub security: bool,
     /// Bytes of a body that are kept; 0 = all.
     pub max_body_size: u64,
     /// Bytes of all buffered streams together.
     pub memory_limit: u64,
+}
+
+/// Which files are told that were only opened for reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reads {
+    /// Sensitive ones.
+    #[default]
+    Sensitive,
+    /// All.
+    All,
+    /// None.
+    None,
+}
+
+/// What is told of files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSettings {
+    /// Which reads are told.
+    pub reads: Reads,
+    /// Globs of paths that are sensitive beside the known ones; with a `!` in front: of those that are not.
+    pub sensitive_paths: Vec<String>,
 }
 
 /// What was read from /proc about a process.
@@ -115,6 +143,9 @@ pub struct Facts {
     /// Path of its cgroup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
+    /// Where it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
     /// Those of `ProcessInfo::MARKERS` that its environment has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub markers: BTreeMap<String, String>,

@@ -1,7 +1,12 @@
 //! The resource of an observed process.
 
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use pipeline::{ids, observation::ProcessInfo, record::Value, semconv as name};
+use pipeline::{
+    ids,
+    observation::{Owner, ProcessInfo, Workload},
+    record::Value,
+    semconv as name,
+};
 
 /// Identity first: `service.name`, the instance, the process; then what describes it.
 pub fn resource(process: &ProcessInfo) -> Resource {
@@ -29,10 +34,16 @@ pub fn resource(process: &ProcessInfo) -> Resource {
         if let Some(container) = &process.container_id {
             set(name::CONTAINER_ID, container.as_str().into());
         }
+        if let Some(workload) = &process.workload {
+            self::workload(&mut set, workload);
+        }
     }
-    for (name, value) in
-        [(name::HOST_NAME, Some(&host.name)), (name::HOST_ID, host.id.as_ref()), (name::HOST_ARCH, Some(&host.arch))]
-    {
+    for (name, value) in [
+        (name::HOST_NAME, Some(&host.name)),
+        (name::HOST_ID, host.id.as_ref()),
+        (name::HOST_ARCH, Some(&host.arch)),
+        (name::K8S_NODE_NAME, host.node.as_ref()),
+    ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             set(name, value.as_str().into());
         }
@@ -41,6 +52,37 @@ pub fn resource(process: &ProcessInfo) -> Resource {
     set(name::TELEMETRY_DISTRO_NAME, "onlooker".into());
     set(name::TELEMETRY_DISTRO_VERSION, env!("CARGO_PKG_VERSION").into());
     Resource { attributes, ..Default::default() }
+}
+
+/// Container, pod and unit, as far as they are known.
+fn workload(set: &mut impl FnMut(&'static str, Value), workload: &Workload) {
+    for (name, value) in [
+        (name::CONTAINER_NAME, &workload.container_name),
+        (name::CONTAINER_RUNTIME_NAME, &workload.runtime),
+        (name::CONTAINER_IMAGE_NAME, &workload.image_name),
+        (name::K8S_POD_UID, &workload.pod_uid),
+        (name::K8S_POD_NAME, &workload.pod_name),
+        (name::K8S_NAMESPACE_NAME, &workload.namespace),
+        (name::K8S_CONTAINER_NAME, &workload.pod_container),
+        (name::ONLOOKER_SYSTEMD_UNIT, &workload.unit),
+    ] {
+        if let Some(value) = value {
+            set(name, value.as_str().into());
+        }
+    }
+    if let Some(tag) = &workload.image_tag {
+        set(name::CONTAINER_IMAGE_TAGS, vec![tag.clone()].into());
+    }
+    let owner = match &workload.owner {
+        Some(Owner::Deployment { name, replica_set }) => {
+            [(name::K8S_DEPLOYMENT_NAME, name), (name::K8S_REPLICASET_NAME, replica_set)]
+        }
+        Some(Owner::CronJob { name, job }) => [(name::K8S_CRONJOB_NAME, name), (name::K8S_JOB_NAME, job)],
+        None => return,
+    };
+    for (name, value) in owner {
+        set(name, value.as_str().into());
+    }
 }
 
 /// The resource of a service: metric points are not of one process.

@@ -43,6 +43,7 @@ fn process(tgid: u32, executable: &str, args: &[&str], agent: Option<&str>) -> A
             boot_id: "boot".into(),
             arch: "amd64".into(),
             kernel: "6.1".into(),
+            node: None,
         }),
         ..ProcessInfo::default()
     })
@@ -136,6 +137,9 @@ pub(crate) fn turn() -> Vec<Observation> {
         end: TurnEnd::Exit,
         error: Some("rate_limit_exceeded".into()),
         content: None,
+        model: Some("gpt-4o".into()),
+        finish_reasons: Vec::new(),
+        usage: Usage { input: Some(512), output: Some(34), ..Usage::default() },
     };
     let event = |phase| Kind::Process(Box::new(Process { phase }));
     vec![

@@ -20,7 +20,7 @@ mod security;
 use std::sync::Arc;
 
 pub use self::process::{Agent, Exit, Host, Process, ProcessInfo, ProcessPhase};
-pub use agent::{AgentTurn, Evidence, Match, ToolCall, TurnEnd};
+pub use agent::{AgentTurn, Evidence, Match, OnBehalf, ToolCall, TurnEnd};
 pub use connection::{Connection, ConnectionPhase, Endpoint, Failure, Transport};
 pub use content::{
     Content, ContentMode, Document, Message, MessagePart, ToolContent, ToolDefinition, parsed as parsed_json,
@@ -52,6 +52,8 @@ pub struct Observation {
     pub context: Option<SpanContext>,
     /// What it was.
     pub kind: Kind,
+    /// On whose behalf it was done; set by `correlation`.
+    pub agent: Option<Arc<OnBehalf>>,
     /// The signed envelope; set by `signing`.
     pub envelope: Option<Arc<crate::record::Envelope>>,
 }
@@ -59,7 +61,7 @@ pub struct Observation {
 impl Observation {
     /// An observation without a place in a trace.
     pub fn new(time: Timestamp, process: Arc<ProcessInfo>, kind: Kind) -> Self {
-        Self { time, process, context: None, kind, envelope: None }
+        Self { time, process, context: None, kind, agent: None, envelope: None }
     }
 }
 

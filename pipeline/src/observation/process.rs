@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ProcessKey, Timestamp};
+use crate::{
+    ids::{ProcessKey, Timestamp},
+    observation::workload::Workload,
+};
 
 /// The machine that was observed. Part of a recording, so that a replay elsewhere tells the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +22,9 @@ pub struct Host {
     pub arch: String,
     /// Kernel release.
     pub kernel: String,
+    /// `k8s.node.name`, from the downward API in onlooker's own environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 /// What is known of a process since its latest exec. Shared by all its observations.
@@ -52,6 +58,8 @@ pub struct ProcessInfo {
     pub cgroup: Option<String>,
     /// Container id found in the cgroup's path.
     pub container_id: Option<String>,
+    /// Where it runs: container, pod, unit.
+    pub workload: Option<Arc<Workload>>,
     /// The few environment variables that identify agents (`ProcessInfo::MARKERS`). Nothing else is read or kept.
     pub markers: BTreeMap<String, String>,
     /// The agent that this process is; set by `identity`.

@@ -1,6 +1,6 @@
 //! The machine and its clocks.
 
-use std::{fs, time::SystemTime};
+use std::{fs, path::PathBuf, time::SystemTime};
 
 use pipeline::observation::Host;
 
@@ -20,7 +20,17 @@ pub fn host() -> Host {
         }
         .to_owned(),
         kernel: read("/proc/sys/kernel/osrelease"),
+        node: ["K8S_NODE_NAME", "NODE_NAME"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty())),
     }
+}
+
+/// The host's root folder: that of its first process, which is another one if onlooker runs in a container and sees the
+/// host's processes.
+pub fn root() -> PathBuf {
+    let first = PathBuf::from("/proc/1/root");
+    if first.join("etc").is_dir() { first } else { PathBuf::from("/") }
 }
 
 /// The wall time at boot: the best of a few readings, for the thread may be interrupted between two clocks.

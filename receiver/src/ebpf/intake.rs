@@ -16,7 +16,7 @@ use crate::{
     record::{Facts, Frame},
     targets::{
         discovery::{Discovery, Job, Outcome},
-        procfs::{Proc, Users},
+        procfs::{Names, Proc},
     },
 };
 
@@ -81,8 +81,8 @@ pub struct Intake {
     pub targets: Targets,
     /// The host's /proc.
     pub proc: Proc,
-    /// Names of users.
-    pub users: Users,
+    /// What ids mean.
+    pub names: Names,
     /// Where frames go.
     pub queue: Arc<Queue>,
     /// Frames that found no room.
@@ -102,7 +102,7 @@ impl Delivery for Intake {
             EventKind::Exec(exec) => {
                 // First the file: the process may be about to send its first request.
                 self.attach(event, |targets| targets.exec(process.tgid));
-                if let Some(facts) = self.proc.facts(process, exec.uid, &mut self.users) {
+                if let Some(facts) = self.proc.facts(process, exec.uid, &mut self.names) {
                     self.facts.insert((process, event.time), facts);
                 }
             }

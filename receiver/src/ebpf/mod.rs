@@ -2,6 +2,7 @@
 
 mod analyst;
 pub mod config;
+pub mod files;
 mod host;
 mod intake;
 pub mod kernel;
@@ -35,7 +36,7 @@ use crate::{
         commands,
         discovery::{Attach, Attached, Discovery},
         plan::Plan,
-        procfs::{Proc, Users},
+        procfs::{Names, Proc},
     },
 };
 
@@ -80,10 +81,6 @@ struct Running {
 impl Receiver for Ebpf {
     fn start(&mut self, output: Output) -> Result<(), ComponentError> {
         let begun = Instant::now();
-        let unavailable = self.config.capture.unavailable();
-        if !unavailable.is_empty() {
-            tracing::info!(capture = unavailable.join(", "), "Not available yet, and not captured.");
-        }
         let command = match &self.context.mode {
             Mode::Run { command } => Some(command.as_slice()),
             Mode::Service | Mode::Validate | Mode::Replay { .. } => None,
@@ -97,7 +94,7 @@ impl Receiver for Ebpf {
         };
 
         let proc = Proc::new("/proc");
-        let mut users = Users::read(Path::new("/etc/passwd"));
+        let mut names = Names::read(&host::root());
         let mut discovery = Discovery::new(proc.clone(), kernel.clone());
         if self.config.capture.tls {
             attach_at_start(&mut discovery, command);
@@ -117,12 +114,12 @@ impl Receiver for Ebpf {
         let queue = Arc::new(Queue::new(QUEUE));
         // Events of processes that start from here on wait in the rings until the snapshot is taken.
         let only_self = command.is_some().then(std::process::id);
-        queue.push(snapshot(&proc, &mut users, only_self));
+        queue.push(snapshot(&proc, &mut names, only_self));
         let labels = [("receiver", self.context.id.as_str()), ("reason", "queue_full")];
         let intake = Intake {
             targets: targets.clone(),
             proc,
-            users,
+            names,
             queue: queue.clone(),
             dropped: self.context.telemetry.counter(names::KERNEL_DROPPED, &labels),
             tls: self.config.capture.tls,
@@ -213,8 +210,8 @@ pub fn survey() -> Vec<(Attached, Vec<u32>)> {
 }
 
 /// The processes that run already: all of them, or one.
-fn snapshot(proc: &Proc, users: &mut Users, only: Option<u32>) -> Vec<Frame> {
+fn snapshot(proc: &Proc, names: &mut Names, only: Option<u32>) -> Vec<Frame> {
     let processes = only.map_or_else(|| proc.processes(), |tgid| vec![tgid]);
-    let found = processes.into_iter().filter_map(|tgid| proc.found(tgid, users));
+    let found = processes.into_iter().filter_map(|tgid| proc.found(tgid, names));
     found.map(|facts| Frame::Facts(Box::new(facts))).collect()
 }

@@ -10,8 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pipeline::{ProcessKey, observation::ProcessInfo};
+use pipeline::{
+    ProcessKey,
+    observation::{ProcessInfo, Workload},
+};
 
+use super::containers::Containers;
 use crate::record::{Facts, Found};
 
 /// Nanoseconds of a clock tick in /proc: USER_HZ is 100 on every architecture that onlooker knows.
@@ -161,20 +165,22 @@ impl Proc {
     }
 
     /// What an exec event does not tell: `None` if the process is gone already, or its id is another's by now.
-    pub fn facts(&self, key: ProcessKey, uid: u32, users: &mut Users) -> Option<Facts> {
+    pub fn facts(&self, key: ProcessKey, uid: u32, names: &mut Names) -> Option<Facts> {
+        let cgroup = self.cgroup(key.tgid);
         let facts = Facts {
             process: key,
             found: None,
             executable: self.executable(key.tgid),
-            user: users.name(uid),
-            cgroup: self.cgroup(key.tgid),
+            user: names.users.name(uid),
+            workload: cgroup.as_deref().and_then(|path| names.workload(path, uid)),
+            cgroup,
             markers: self.markers(key.tgid),
         };
         self.is(key).then_some(facts)
     }
 
     /// All there is to know of a process that was running before onlooker.
-    pub fn found(&self, tgid: u32, users: &mut Users) -> Option<Facts> {
+    pub fn found(&self, tgid: u32, names: &mut Names) -> Option<Facts> {
         let (process, parent) = self.identity(tgid)?;
         let parent = (parent != 0).then(|| self.identity(parent)).flatten().map(|(key, _)| key);
         let mut cmdline = self.read(tgid, "cmdline")?;
@@ -206,12 +212,14 @@ impl Proc {
         };
         // A process without an executable is a thread of the kernel.
         let executable = self.executable(tgid)?;
+        let cgroup = self.cgroup(tgid);
         Some(Facts {
             process,
             found: Some(found),
             executable: Some(executable),
-            user: users.name(uid),
-            cgroup: self.cgroup(tgid),
+            user: names.users.name(uid),
+            workload: cgroup.as_deref().and_then(|path| names.workload(path, uid)),
+            cgroup,
             markers: self.markers(tgid),
         })
     }
@@ -239,9 +247,31 @@ fn mapping(line: &str) -> Option<Mapping> {
     Some(Mapping { dev, inode, range: range.to_owned(), path: path.to_owned() })
 }
 
-/// Names of users, from /etc/passwd (passwd(5)), read once.
+/// What ids mean on this host.
+#[derive(Debug)]
+pub struct Names {
+    /// Users.
+    pub users: Users,
+    /// Containers.
+    pub containers: Containers,
+}
+
+impl Names {
+    /// Those of the host whose root this is.
+    pub fn read(root: &Path) -> Self {
+        Self { users: Users::read(&root.join("etc/passwd")), containers: Containers::new(root) }
+    }
+
+    /// Where processes of a cgroup and a user run; `None` if the path tells nothing.
+    fn workload(&mut self, path: &str, uid: u32) -> Option<Workload> {
+        let home = self.users.home(uid).map(str::to_owned);
+        Some(self.containers.workload(path, home.as_deref())).filter(|found| *found != Workload::default())
+    }
+}
+
+/// Names and homes of users, from /etc/passwd (passwd(5)), read once.
 #[derive(Debug, Default)]
-pub struct Users(HashMap<u32, String>);
+pub struct Users(HashMap<u32, (String, String)>);
 
 impl Users {
     /// Reads a passwd file; without one nobody has a name.
@@ -251,36 +281,30 @@ impl Users {
             let mut fields = line.split(':');
             let name = fields.next().filter(|name| !name.is_empty())?.to_owned();
             let uid = fields.nth(1)?.parse().ok()?;
-            Some((uid, name))
+            let home = fields.nth(2).unwrap_or_default().to_owned();
+            Some((uid, (name, home)))
         };
         let mut users = HashMap::new();
-        for (uid, name) in text.lines().filter_map(entry) {
-            users.entry(uid).or_insert(name);
+        for (uid, known) in text.lines().filter_map(entry) {
+            users.entry(uid).or_insert(known);
         }
         Self(users)
     }
 
     /// The name of a user.
     pub fn name(&mut self, uid: u32) -> Option<String> {
-        self.0.get(&uid).cloned()
+        self.0.get(&uid).map(|(name, _)| name.clone())
+    }
+
+    /// The home of a user.
+    pub fn home(&self, uid: u32) -> Option<&str> {
+        self.0.get(&uid).map(|(_, home)| home.as_str()).filter(|home| home.starts_with('/'))
     }
 
     /// The id of a user.
     pub fn id(&self, name: &str) -> Option<u32> {
-        self.0.iter().filter(|(_, known)| *known == name).map(|(uid, _)| *uid).min()
+        self.0.iter().filter(|(_, (known, _))| known == name).map(|(uid, _)| *uid).min()
     }
-}
-
-/// The container id in a cgroup's path: 64 hex digits, alone or within a unit's name (`docker-<id>.scope`,
-/// `cri-containerd-<id>.scope`, `/docker/<id>`). The innermost one counts.
-pub fn container_id(cgroup: &str) -> Option<String> {
-    let mut found = None;
-    for part in cgroup.split(['/', '-', '.', ':']) {
-        if part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
-            found = Some(part.to_owned());
-        }
-    }
-    found
 }
 
 #[cfg(test)]
@@ -294,11 +318,13 @@ mod tests {
         testing::process(root.path(), 1, 0, 5, "/sbin/init", &["init"], &[]);
         let environment = ["PATH=/bin", "CLAUDECODE=1", "OPENAI_API_KEY=invented"];
         testing::process(root.path(), 42, 1, 700, "/usr/bin/node", &["node", "", "x.js"], &environment);
-        fs::write(root.path().join("passwd"), "root:x:0:0::/:/bin/sh\nada:x:1000:1001::/home/ada:/bin/sh\n").unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        fs::write(root.path().join("etc/passwd"), "root:x:0:0::/:/bin/sh\nada:x:1000:1001::/home/ada:/bin/sh\n")
+            .unwrap();
         let proc = Proc::new(root.path());
-        let mut users = Users::read(&root.path().join("passwd"));
+        let mut names = Names::read(root.path());
         assert_eq!(proc.processes(), [1, 42]);
-        let facts = proc.found(42, &mut users).unwrap();
+        let facts = proc.found(42, &mut names).unwrap();
         assert_eq!(facts.process, ProcessKey { tgid: 42, start: 7_000_000_000 });
         assert_eq!(facts.executable.as_deref(), Some("/usr/bin/node"));
         assert_eq!(facts.user.as_deref(), Some("ada"));
@@ -311,7 +337,7 @@ mod tests {
         assert_eq!(found.cwd.as_deref(), Some("/work"));
         let late = ProcessKey { tgid: 42, start: 7_003_000_000 };
         assert!(proc.is(late));
-        assert!(proc.facts(ProcessKey { tgid: 42, start: 7_013_000_000 }, 0, &mut users).is_none());
+        assert!(proc.facts(ProcessKey { tgid: 42, start: 7_013_000_000 }, 0, &mut names).is_none());
     }
 
     #[test]
@@ -319,8 +345,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         testing::process(root.path(), 7, 0, 5, "/x", &["x"], &[]);
         fs::write(root.path().join("7/stat"), "7 (x").unwrap();
-        assert!(Proc::new(root.path()).found(7, &mut Users::default()).is_none());
-        assert!(Proc::new(root.path()).found(8, &mut Users::default()).is_none());
+        assert!(Proc::new(root.path()).found(7, &mut Names::read(root.path())).is_none());
+        assert!(Proc::new(root.path()).found(8, &mut Names::read(root.path())).is_none());
     }
 
     #[test]
@@ -338,16 +364,5 @@ mod tests {
         assert_eq!(found[0].range, "00401000-00402000");
         assert_eq!(found[0].path, "/bin/a b (deleted)");
         assert_eq!((found[0].dev, found[0].inode), (libc::makedev(0xfe, 1), 12));
-    }
-
-    #[test]
-    fn container_ids_are_found_in_cgroup_paths() {
-        let id = "0123456789abcdef".repeat(4);
-        for path in
-            [format!("/docker/{id}"), format!("/system.slice/docker-{id}.scope"), format!("/kubepods/pod1/{id}")]
-        {
-            assert_eq!(container_id(&path), Some(id.clone()), "{path}");
-        }
-        assert_eq!(container_id("/user.slice/session-1.scope"), None);
     }
 }

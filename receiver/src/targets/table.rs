@@ -4,10 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use pipeline::{
     ProcessKey,
-    observation::{Host, ProcessInfo},
+    observation::{Host, ProcessInfo, Workload},
 };
 
-use super::procfs::{container_id, same_start};
+use super::{cgroup, procfs::same_start};
 use crate::{
     event::{Clock, Exec},
     record::Facts,
@@ -110,7 +110,8 @@ impl Table {
             uid: found.uid,
             gid: found.gid,
             user: facts.user.clone(),
-            container_id: facts.cgroup.as_deref().and_then(container_id),
+            container_id: facts.cgroup.as_deref().and_then(|path| cgroup::workload(path).container_id),
+            workload: surroundings(facts),
             cgroup: facts.cgroup.clone(),
             markers: facts.markers.clone(),
             agent: None,
@@ -137,6 +138,9 @@ impl Table {
         // One that was gone before /proc could be read lives where it did before, or where its parent does.
         let near = if known && old.cgroup.is_some() { Some(old.clone()) } else { above.map(|(info, ..)| info) };
         let cgroup = facts.as_ref().and_then(|facts| facts.cgroup.clone()).or_else(|| near.as_ref()?.cgroup.clone());
+        // The same place, the same surroundings.
+        let same = near.as_ref().filter(|near| near.cgroup == cgroup);
+        let workload = facts.as_ref().and_then(surroundings).or_else(|| same?.workload.clone());
         let user = facts
             .as_ref()
             .and_then(|facts| facts.user.clone())
@@ -155,7 +159,8 @@ impl Table {
             uid: exec.uid,
             gid: exec.gid,
             user,
-            container_id: cgroup.as_deref().and_then(container_id),
+            container_id: cgroup.as_deref().and_then(|path| cgroup::workload(path).container_id),
+            workload,
             cgroup,
             markers: facts.map(|facts| facts.markers).unwrap_or_default(),
             agent: None,
@@ -215,6 +220,12 @@ impl Table {
         found.dedup();
         found
     }
+}
+
+/// Where a process runs; of an older recording, what its cgroup's path tells.
+fn surroundings(facts: &Facts) -> Option<Arc<Workload>> {
+    let parsed = || facts.cgroup.as_deref().map(cgroup::workload).filter(|found| *found != Workload::default());
+    facts.workload.clone().or_else(parsed).map(Arc::new)
 }
 
 fn entry(info: ProcessInfo, kernel_key: Option<ProcessKey>) -> Entry {
