@@ -7,6 +7,9 @@
 #include "go.bpf.c"
 #include "socket.bpf.c"
 #include "network.bpf.c"
+#include "calls.bpf.c"
+#include "file.bpf.c"
+#include "security.bpf.c"
 
 /* The kernel offers some helpers only to programs that say GPL (include/linux/license.h). */
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
@@ -19,6 +22,11 @@ int process_layouts(struct exec_event *exec, struct fork_event *fork, struct exi
 
 int tls_layouts(struct data_event *data, struct close_event *close, struct socket_event *socket, struct pair_event *pair,
 		struct socket_close_event *end)
+{
+	return 0;
+}
+
+int deed_layouts(struct file_event *file, struct security_event *security)
 {
 	return 0;
 }

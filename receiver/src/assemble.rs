@@ -225,7 +225,7 @@ impl Assembler {
                 self.process(key, time, ProcessPhase::Exit(Exit { code: *code, signal }), out);
                 self.table.exit(event.process);
             }
-            EventKind::Map { .. } => {}
+            EventKind::Map { .. } | EventKind::File(_) | EventKind::Security(_) => {}
             EventKind::Socket(socket) => {
                 self.connections.socket(event.time, socket);
                 self.mcp.socket(socket);

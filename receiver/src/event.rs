@@ -3,6 +3,8 @@
 //!
 //! Times are nanoseconds since boot (`bpf_ktime_get_boot_ns`); [`crate::event::Clock`] turns them into wall time.
 
+pub mod deeds;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -92,6 +94,10 @@ pub enum EventKind {
     },
     /// A connection's outcome or end, or a place where connections are accepted.
     Network(Box<Network>),
+    /// Something was done with a file.
+    File(Box<deeds::FileEvent>),
+    /// A system call that changes rights or reaches beyond the process.
+    Security(Box<deeds::SecurityEvent>),
     /// A process closed a socket or pipe that it had used, or ended with it open.
     SocketClose {
         /// `Socket::id`

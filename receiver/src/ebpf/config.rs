@@ -3,6 +3,7 @@
 use pipeline::config::{Component, Problem, Problems, values::ByteSize};
 use serde::Deserialize;
 
+use super::files::Files;
 use crate::{
     record::{Scope, Settings},
     targets::rules::Rule,
@@ -43,8 +44,7 @@ pub enum Agents {
     Rules,
 }
 
-/// What to capture. The keys that are `Option`s are for later versions: they are accepted, and a start says once that
-/// they do nothing yet.
+/// What to capture.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Capture {
@@ -60,10 +60,11 @@ pub struct Capture {
     pub network: bool,
     /// Look-ups of names by watched processes.
     pub dns: bool,
-    /// File accesses. Not available yet.
-    pub files: Option<bool>,
-    /// Changes of rights. Not available yet.
-    pub security: Option<bool>,
+    /// Files that watched processes change, and sensitive ones that they read: a switch, or `reads` and
+    /// `sensitive_paths`.
+    pub files: Files,
+    /// Changes of rights by watched processes, and what reaches into other processes or into the kernel.
+    pub security: bool,
 }
 
 /// Sizes of the kernel's buffers: rounded up to a power of two.
@@ -93,15 +94,7 @@ impl Default for Config {
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { tls: true, process: true, http: true, mcp: true, network: true, dns: true, files: None, security: None }
-    }
-}
-
-impl Capture {
-    /// Names of what is asked for and not available yet.
-    pub fn unavailable(&self) -> Vec<&'static str> {
-        let later = [(self.files, "files"), (self.security, "security")];
-        later.into_iter().filter_map(|(asked, name)| (asked == Some(true)).then_some(name)).collect()
+        Self { tls: true, process: true, http: true, mcp: true, network: true, dns: true, files: Files::default(), security: true }
     }
 }
 
@@ -126,6 +119,8 @@ impl Config {
             process: self.capture.process,
             network: self.capture.network,
             dns: self.capture.dns,
+            files: self.capture.files.settings(),
+            security: self.capture.security,
             max_body_size: self.max_body_size.0,
             memory_limit: self.memory_limit.0,
         }
@@ -147,8 +142,8 @@ impl Component for Config {
                     .hint("add a rule, as {exe: claude}, or use agents: auto"),
             );
         }
-        let Capture { tls, process, http, mcp, network, dns, .. } = self.capture;
-        if !(tls || process || http || mcp || network || dns) {
+        let Capture { tls, process, http, mcp, network, dns, ref files, security } = self.capture;
+        if !(tls || process || http || mcp || network || dns || files.0.is_some() || security) {
             problems.push(Problem::new(format!("{path}::capture"), "nothing is left to capture"));
         }
         for (name, size) in [("payload", self.rings.payload.0), ("lifecycle", self.rings.lifecycle.0)] {
@@ -199,7 +194,7 @@ mod tests {
         assert_eq!(problems, "");
         let config = config.unwrap();
         assert_eq!(config.include, [Rule::Exe("*/claude".into()), Rule::Pid(7)]);
-        assert_eq!(config.capture.unavailable(), ["files"]);
+        assert_eq!(config.capture.files, Files::default());
         assert_eq!(config.settings(true).scope, Scope::Tree);
     }
 

@@ -42,6 +42,8 @@ impl Shared {
                 dns: config.capture.dns || config.capture.network,
                 sockets: config.capture.tls,
             },
+            files: config.capture.files.probes(),
+            security: config.capture.security,
         };
         Ok(Self(Arc::new(Mutex::new(Loaded { probes: Probes::load(options)? }))))
     }

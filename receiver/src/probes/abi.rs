@@ -1,5 +1,7 @@
 //! Raw bytes from the rings → [`Event`]. The layouts are `bpf/include/events.h`; fields are read by their offsets.
 
+mod deeds;
+
 use bytes::Bytes;
 use pipeline::{
     ProcessKey,
@@ -77,6 +79,8 @@ pub fn decode(bytes: &[u8]) -> Option<Event> {
             direction: direction(u32_at(bytes, HEADER + 16)?),
         },
         10 => EventKind::Network(Box::new(network(bytes)?)),
+        11 => EventKind::File(Box::new(deeds::file(bytes)?)),
+        12 => EventKind::Security(Box::new(deeds::security(bytes)?)),
         9 => EventKind::SocketClose {
             socket: u64_at(bytes, HEADER)?,
             sent: u64_at(bytes, HEADER + 8)?,
@@ -344,6 +348,36 @@ mod tests {
             ("close_event.object", HEADER),
             ("socket_event", HEADER + 72),
             ("socket_event.received", HEADER + 64),
+            ("file_event", deeds::FILE),
+            ("file_event.path", HEADER),
+            ("file_event.other", HEADER + 8),
+            ("file_event.read", HEADER + 16),
+            ("file_event.written", HEADER + 24),
+            ("file_event.length", HEADER + 32),
+            ("file_event.began", HEADER + 40),
+            ("file_event.reads", HEADER + 48),
+            ("file_event.writes", HEADER + 52),
+            ("file_event.deed", HEADER + 56),
+            ("file_event.error", HEADER + 60),
+            ("file_event.flags", HEADER + 64),
+            ("file_event.mode", HEADER + 68),
+            ("file_event.uid", HEADER + 72),
+            ("file_event.gid", HEADER + 76),
+            ("file_event.bits", HEADER + 80),
+            ("path_size.names", 0),
+            ("path_size.text", 2),
+            ("path_size.state", 4),
+            ("security_event", deeds::SECURITY),
+            ("security_event.arguments", HEADER + 16),
+            ("security_event.result", HEADER + 48),
+            ("security_event.old_capabilities", HEADER + 56),
+            ("security_event.new_capabilities", HEADER + 64),
+            ("security_event.old_ids", HEADER + 72),
+            ("security_event.new_ids", HEADER + 96),
+            ("security_event.call", HEADER + 120),
+            ("security_event.error", HEADER + 124),
+            ("security_event.level", HEADER + 128),
+            ("security_event.text", HEADER + 136),
             ("network_event", NETWORK),
             ("network_event.socket", HEADER),
             ("network_event.began", HEADER + 8),
@@ -391,7 +425,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_decoder_panic(kind in 0u8..12, rest in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_make_the_decoder_panic(kind in 0u8..14, rest in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut bytes = vec![kind, 0, 0, 0];
             bytes.extend(rest);
             let _ = decode(&bytes);

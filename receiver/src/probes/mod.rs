@@ -3,10 +3,13 @@
 //! Every program is loaded and attached on its own; what fails is told with its reason and stops nothing else.
 
 pub mod abi;
+mod calls;
+mod file;
 pub mod network;
 mod positions;
 pub mod process;
 mod reader;
+mod security;
 pub mod socket;
 pub mod tls;
 
@@ -24,7 +27,7 @@ use crate::Error;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/onlooker.bpf.o"));
 
 /// Names of the kernel's drop reasons (`enum drop_reason`), and whether they count bytes.
-pub const DROP_REASONS: [&str; 8] = [
+pub const DROP_REASONS: [&str; 11] = [
     "payload_ring_full",
     "payload_ring_full_bytes",
     "lifecycle_ring_full",
@@ -33,7 +36,13 @@ pub const DROP_REASONS: [&str; 8] = [
     "too_large_bytes",
     "network_ring_full",
     "network_map_full",
+    "file_ring_full",
+    "file_map_full",
+    "security_ring_full",
 ];
+
+/// `CAPTURE_FILE_READS`.
+const CAPTURE_FILE_READS: u32 = 16;
 
 /// Which processes are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +66,21 @@ pub struct Options {
     pub watch_children: bool,
     /// What is taken from sockets and pipes.
     pub capture: socket::Capture,
+    /// What is told of files.
+    pub files: Files,
+    /// Whether changes of rights and the like are told.
+    pub security: bool,
+}
+
+/// What is told of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// Nothing.
+    Off,
+    /// All but what is only opened for reading.
+    Changes,
+    /// Everything.
+    All,
 }
 
 impl Default for Options {
@@ -67,6 +91,8 @@ impl Default for Options {
             lifecycle_ring: 4 << 20,
             watch_children: false,
             capture: socket::Capture::default(),
+            files: Files::Off,
+            security: false,
         }
     }
 }
@@ -95,6 +121,7 @@ pub struct Probes {
     settings: [u32; 4],
     status: Vec<ProbeStatus>,
     tls: tls::Programs,
+    calls: calls::Calls,
 }
 
 impl Probes {
@@ -123,7 +150,7 @@ impl Probes {
             std::process::id(),
             u32::from(options.scope == Scope::Host),
             u32::from(options.watch_children),
-            options.capture.bits(),
+            options.capture.bits() | if options.files == Files::All { CAPTURE_FILE_READS } else { 0 },
         ];
         let mut probes = Self {
             config,
@@ -134,6 +161,7 @@ impl Probes {
             settings,
             status: Vec::new(),
             tls: tls::Programs::default(),
+            calls: calls::Calls::default(),
             ebpf,
         };
         probes.configure()?;
@@ -145,6 +173,9 @@ impl Probes {
         if options.capture.network {
             probes.status.extend(network::attach(&mut probes.ebpf));
         }
+        let files = file::GROUPS.iter().filter(|_| options.files != Files::Off);
+        let groups: Vec<_> = files.chain(security::GROUPS.iter().filter(|_| options.security)).collect();
+        probes.status.extend(probes.calls.attach(&mut probes.ebpf, &groups));
         probes.status.extend(probes.tls.load(&mut probes.ebpf));
         Ok(probes)
     }

@@ -71,6 +71,8 @@ impl Reader {
         let failed = |error: aya::maps::MapError| Error::Kernel(super::chain(&error));
         let lifecycle = Ring::new(RingBuf::try_from(map("LIFECYCLE")?).map_err(failed)?)?;
         let network = Ring::new(RingBuf::try_from(map("NETWORK")?).map_err(failed)?)?;
+        let files = Ring::new(RingBuf::try_from(map("FILES")?).map_err(failed)?)?;
+        let security = Ring::new(RingBuf::try_from(map("SECURITY")?).map_err(failed)?)?;
         let payload = Ring::new(RingBuf::try_from(map("PAYLOAD")?).map_err(failed)?)?;
         let asleep = Array::try_from(map("ASLEEP")?).map_err(failed)?;
         // Edge-triggered: a ring that holds something is no reason to wake up, only the kernel side's wish is.
@@ -85,6 +87,8 @@ impl Reader {
         let rounds = Rounds {
             lifecycle,
             network,
+            files,
+            security,
             payload,
             asleep,
             wakes,
@@ -133,6 +137,9 @@ struct Rounds {
     lifecycle: Ring,
     /// Connections. It never wakes the thread, which looks often enough.
     network: Ring,
+    /// Files, and changes of rights. They do not wake it either.
+    files: Ring,
+    security: Ring,
     payload: Ring,
     asleep: Array<MapData, u32>,
     wakes: OwnedFd,
@@ -151,18 +158,23 @@ impl Rounds {
             let began = now();
             let (payload, lifecycle) = (self.payload.positions.reserved(), self.lifecycle.positions.reserved());
             let network = self.network.positions.reserved();
+            let (files, security) = (self.files.positions.reserved(), self.security.positions.reserved());
             // Payload first, process events without a limit: their ring is small, and they may not wait behind payload.
             // But only those that are there: attaching to what they bring takes time, in which payload piles up.
             let before = self.held.events.len();
             let newest = self.held.drain(&mut self.payload);
             self.held.drain_until(&mut self.network, network);
+            self.held.drain_until(&mut self.security, security);
+            self.held.drain_until(&mut self.files, files);
             self.held.drain_urgent(&mut self.lifecycle, lifecycle, delivery.as_mut());
             if self.held.events.len() > before {
                 self.busy = Instant::now();
             }
             let whole = self.payload.positions.read_until(payload)
                 && self.lifecycle.positions.read_until(lifecycle)
-                && self.network.positions.read_until(network);
+                && self.network.positions.read_until(network)
+                && self.files.positions.read_until(files)
+                && self.security.positions.read_until(security);
             if whole {
                 self.watermark = self.watermark.max(began.saturating_sub(SLACK));
             } else if self.held.bytes >= self.held.limit {

@@ -23,6 +23,8 @@ const SOCKET_CLOSE: u8 = 24;
 /// As `DATA`, with where it was seen.
 const SOURCED_DATA: u8 = 25;
 const NETWORK: u8 = 32;
+const FILE: u8 = 33;
+const SECURITY: u8 = 34;
 
 #[derive(Serialize, Deserialize)]
 struct Beat {
@@ -81,6 +83,8 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
         EventKind::Pair { .. } => PAIR,
         EventKind::SocketClose { .. } => SOCKET_CLOSE,
         EventKind::Network(_) => NETWORK,
+        EventKind::File(_) => FILE,
+        EventKind::Security(_) => SECURITY,
     });
     out.extend(event.time.to_le_bytes());
     put_key(out, event.process);
@@ -138,6 +142,8 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
         }
         // Writing JSON to memory fails for maps with keys that are not text only; there are none.
         EventKind::Network(network) => drop(serde_json::to_writer(out, network)),
+        EventKind::File(file) => drop(serde_json::to_writer(out, file)),
+        EventKind::Security(security) => drop(serde_json::to_writer(out, security)),
         EventKind::SocketClose { socket, sent, received } => {
             for number in [socket, sent, received] {
                 out.extend(number.to_le_bytes());
@@ -192,7 +198,7 @@ pub fn decode(content: Bytes) -> Result<Option<Frame>, &'static str> {
             let Beat { time, sequence, last, probes, counts } = beat;
             Frame::Heartbeat(time, Box::new(Heartbeat { sequence, last, probes, counts }))
         }
-        EXEC..=SOURCED_DATA | NETWORK => Frame::Event(decode_event(kind, &mut input)?),
+        EXEC..=SOURCED_DATA | NETWORK | FILE | SECURITY => Frame::Event(decode_event(kind, &mut input)?),
         _ => return Ok(None),
     };
     Ok(Some(frame))
@@ -261,6 +267,8 @@ fn decode_event(kind: u8, input: &mut Input) -> Result<Event, &'static str> {
             received: input.u8().is_ok_and(|received| received != 0),
         }),
         NETWORK => EventKind::Network(Box::new(input.json("network")?)),
+        FILE => EventKind::File(Box::new(input.json("file")?)),
+        SECURITY => EventKind::Security(Box::new(input.json("security")?)),
         PAIR => EventKind::Pair { object: input.u64()?, socket: input.u64()?, direction: input.direction()? },
         SOCKET_CLOSE => EventKind::SocketClose { socket: input.u64()?, sent: input.u64()?, received: input.u64()? },
         _ => return Err("event of an unknown kind"),

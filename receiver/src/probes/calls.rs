@@ -1,0 +1,118 @@
+//! `calls.bpf.c`: the two programs that hand system calls of watched processes to `file.bpf.c` and `security.bpf.c`, and
+//! which call goes to which program.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf,
+    maps::{Array, MapData, ProgramArray},
+    programs::RawTracePoint,
+};
+
+use super::{ProbeStatus, chain, process::hint};
+
+/// A program, when it runs, and for which calls.
+pub(super) struct Program {
+    /// Its name in the object.
+    pub name: &'static str,
+    /// True: at the entry of a call; false: at its return.
+    pub entry: bool,
+    /// The calls: their numbers (unistd_64.h of x86) and names.
+    pub calls: &'static [(i64, &'static str)],
+}
+
+/// Programs that do one thing together.
+pub(super) struct Group {
+    /// Name of the probe, as `file/open`.
+    pub name: &'static str,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// The programs.
+    pub programs: &'static [Program],
+    /// Programs at tracepoints of their own: the program and the tracepoint.
+    pub tracepoints: &'static [(&'static str, &'static str)],
+}
+
+/// The name of a call that `security.bpf.c` tells.
+pub(super) fn security_name(number: u32) -> Option<&'static str> {
+    let calls = super::security::GROUPS.iter().flat_map(|group| group.programs).flat_map(|program| program.calls);
+    calls.into_iter().find(|(known, _)| *known == i64::from(number)).map(|(_, name)| *name)
+}
+
+/// The kernel's tables of programs; they empty themselves when this is dropped.
+#[derive(Default)]
+pub(super) struct Calls(Option<Tables>);
+
+struct Tables {
+    syscalls: Array<MapData, u32>,
+    entries: ProgramArray<MapData>,
+    returns: ProgramArray<MapData>,
+}
+
+impl Calls {
+    /// Loads each program on its own, and hands calls to those that loaded.
+    pub fn attach(&mut self, ebpf: &mut Ebpf, groups: &[&Group]) -> Vec<ProbeStatus> {
+        if groups.is_empty() {
+            return Vec::new();
+        }
+        let begun = self.tables(ebpf);
+        groups.iter().map(|group| self.group(ebpf, group, &begun)).collect()
+    }
+
+    fn tables(&mut self, ebpf: &mut Ebpf) -> Result<(), String> {
+        let mut map = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("the probe object has no map {name}"));
+        let failed = |error: aya::maps::MapError| chain(&error);
+        let tables = Tables {
+            syscalls: Array::try_from(map("SYSCALLS")?).map_err(failed)?,
+            entries: ProgramArray::try_from(map("ENTRIES")?).map_err(failed)?,
+            returns: ProgramArray::try_from(map("RETURNS")?).map_err(failed)?,
+        };
+        self.0 = Some(tables);
+        attach(ebpf, "call_entry", "sys_enter")?;
+        attach(ebpf, "call_return", "sys_exit")
+    }
+
+    fn group(&mut self, ebpf: &mut Ebpf, group: &Group, begun: &Result<(), String>) -> ProbeStatus {
+        let mut errors: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for program in group.programs {
+            let done = begun.clone().and_then(|()| self.program(ebpf, program));
+            if let Err(error) = done {
+                errors.entry(error).or_default().push(program.name);
+            }
+        }
+        for (program, tracepoint) in group.tracepoints {
+            if let Err(error) = attach(ebpf, program, tracepoint) {
+                errors.entry(error).or_default().push(program);
+            }
+        }
+        let errors: Vec<String> =
+            errors.into_iter().map(|(error, programs)| format!("{}: {error}", programs.join(", "))).collect();
+        let result = if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) };
+        ProbeStatus { name: group.name.into(), purpose: group.purpose, hint: hint(&result), error: result.err() }
+    }
+
+    fn program(&mut self, ebpf: &mut Ebpf, program: &Program) -> Result<(), String> {
+        let Some(tables) = &mut self.0 else { return Err("the kernel's tables of programs are missing".into()) };
+        let loaded = load(ebpf, program.name)?;
+        let fd = loaded.fd().map_err(|error| chain(&error))?;
+        let (programs, bit) = if program.entry { (&mut tables.entries, 1) } else { (&mut tables.returns, 2) };
+        for (number, _) in program.calls {
+            let Ok(number) = u32::try_from(*number) else { continue };
+            programs.set(number, fd, 0).map_err(|error| chain(&error))?;
+            let bits = tables.syscalls.get(&number, 0).unwrap_or_default() | bit;
+            tables.syscalls.set(number, bits, 0).map_err(|error| chain(&error))?;
+        }
+        Ok(())
+    }
+}
+
+fn load<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, String> {
+    match ebpf.program_mut(name).map(<&mut RawTracePoint>::try_from) {
+        Some(Ok(program)) => program.load().map_err(|error| chain(&error)).map(|()| program),
+        _ => Err(format!("the probe object has no program {name}")),
+    }
+}
+
+fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), String> {
+    load(ebpf, name)?.attach(tracepoint).map(drop).map_err(|error| chain(&error))
+}

@@ -1,0 +1,101 @@
+//! `file.bpf.c`: files of watched processes.
+
+use super::calls::{Group, Program};
+
+const fn at(name: &'static str, calls: &'static [(i64, &'static str)]) -> Program {
+    Program { name, entry: false, calls }
+}
+
+const fn entry(name: &'static str, calls: &'static [(i64, &'static str)]) -> Program {
+    Program { name, entry: true, calls }
+}
+
+/// What is attached for files.
+pub(super) const GROUPS: &[Group] = &[
+    Group {
+        name: "file/open",
+        purpose: "files that are opened, with the outcome",
+        programs: &[
+            at("file_open", &[(libc::SYS_open, "open")]),
+            at("file_openat", &[(libc::SYS_openat, "openat")]),
+            at("file_openat2", &[(libc::SYS_openat2, "openat2")]),
+            at("file_creat", &[(libc::SYS_creat, "creat")]),
+            entry("file_close", &[(libc::SYS_close, "close")]),
+            entry("file_dup", &[(libc::SYS_dup2, "dup2"), (libc::SYS_dup3, "dup3")]),
+            entry(
+                "file_end_all",
+                &[
+                    (libc::SYS_close_range, "close_range"),
+                    (libc::SYS_execve, "execve"),
+                    (libc::SYS_execveat, "execveat"),
+                ],
+            ),
+        ],
+        tracepoints: &[("file_exit", "sched_process_exit")],
+    },
+    Group {
+        name: "file/use",
+        purpose: "bytes that are read and written",
+        programs: &[
+            at(
+                "file_read",
+                &[
+                    (libc::SYS_read, "read"),
+                    (libc::SYS_pread64, "pread64"),
+                    (libc::SYS_readv, "readv"),
+                    (libc::SYS_preadv, "preadv"),
+                    (libc::SYS_preadv2, "preadv2"),
+                ],
+            ),
+            at(
+                "file_write",
+                &[
+                    (libc::SYS_write, "write"),
+                    (libc::SYS_pwrite64, "pwrite64"),
+                    (libc::SYS_writev, "writev"),
+                    (libc::SYS_pwritev, "pwritev"),
+                    (libc::SYS_pwritev2, "pwritev2"),
+                ],
+            ),
+            at("file_sendfile", &[(libc::SYS_sendfile, "sendfile")]),
+            at("file_copy", &[(libc::SYS_copy_file_range, "copy_file_range"), (libc::SYS_splice, "splice")]),
+        ],
+        tracepoints: &[],
+    },
+    Group {
+        name: "file/name",
+        purpose: "files that are removed, renamed, linked, directories",
+        programs: &[
+            at("file_unlink", &[(libc::SYS_unlink, "unlink")]),
+            at("file_unlinkat", &[(libc::SYS_unlinkat, "unlinkat")]),
+            at("file_rmdir", &[(libc::SYS_rmdir, "rmdir")]),
+            at("file_mkdir", &[(libc::SYS_mkdir, "mkdir")]),
+            at("file_mkdirat", &[(libc::SYS_mkdirat, "mkdirat")]),
+            at("file_mknod", &[(libc::SYS_mknod, "mknod")]),
+            at("file_mknodat", &[(libc::SYS_mknodat, "mknodat")]),
+            at("file_rename", &[(libc::SYS_rename, "rename")]),
+            at("file_renameat", &[(libc::SYS_renameat, "renameat"), (libc::SYS_renameat2, "renameat2")]),
+            at("file_link", &[(libc::SYS_link, "link")]),
+            at("file_linkat", &[(libc::SYS_linkat, "linkat")]),
+            at("file_symlink", &[(libc::SYS_symlink, "symlink")]),
+            at("file_symlinkat", &[(libc::SYS_symlinkat, "symlinkat")]),
+        ],
+        tracepoints: &[],
+    },
+    Group {
+        name: "file/change",
+        purpose: "lengths, permissions and owners of files that are set",
+        programs: &[
+            at("file_truncate", &[(libc::SYS_truncate, "truncate")]),
+            at("file_ftruncate", &[(libc::SYS_ftruncate, "ftruncate")]),
+            at("file_chmod", &[(libc::SYS_chmod, "chmod")]),
+            // fchmodat2: unistd_64.h, since 6.6.
+            at("file_chmodat", &[(libc::SYS_fchmodat, "fchmodat"), (452, "fchmodat2")]),
+            at("file_fchmod", &[(libc::SYS_fchmod, "fchmod")]),
+            at("file_chown", &[(libc::SYS_chown, "chown"), (libc::SYS_lchown, "lchown")]),
+            at("file_chownat", &[(libc::SYS_fchownat, "fchownat")]),
+            at("file_fchown", &[(libc::SYS_fchown, "fchown")]),
+        ],
+        tracepoints: &[],
+    },
+];
