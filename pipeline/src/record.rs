@@ -124,7 +124,11 @@ pub fn record(observation: &Observation) -> Option<Record> {
     };
     let mut attributes = attributes(observation);
     attributes.extend(content(observation, ContentMode::on_events));
-    Some(Record { name, time: observation.time, severity, attributes })
+    let time = match &observation.kind {
+        Kind::Connection(connection) => network::time(connection, observation.time),
+        _ => observation.time,
+    };
+    Some(Record { name, time, severity, attributes })
 }
 
 fn failed(failed: bool) -> Severity {

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, io::Write};
 
 use pipeline::{Kind, Observation, Signal, SpanId, TraceId};
 
+use self::network::Network;
 use super::text::{self, Line};
 use crate::writer::Format;
+
+mod network;
 
 /// Spans that may wait for their roots; beyond it the oldest trace is printed as it is.
 const MOST: usize = 50_000;
@@ -23,13 +26,14 @@ pub struct Tree {
     /// Traces in the order in which they were first met.
     order: Vec<TraceId>,
     count: usize,
+    network: Network,
     color: bool,
 }
 
 impl Tree {
     /// With or without colours.
     pub fn new(color: bool) -> Self {
-        Self { traces: BTreeMap::new(), order: Vec::new(), count: 0, color }
+        Self { traces: BTreeMap::new(), order: Vec::new(), count: 0, network: Network::default(), color }
     }
 
     /// Prints what hangs under `root`, and forgets it.
@@ -73,9 +77,15 @@ impl Tree {
                 at += 1;
             }
         }
-        let last = children.len().saturating_sub(1);
+        let lines = self.network.lines(node.span);
+        let last = (lines.len() + children.len()).saturating_sub(1);
+        let branch = |at: usize| if at == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        for (at, (line, failed)) in lines.iter().enumerate() {
+            let tone = if *failed { red } else { "" };
+            writeln!(out, "{more}{}{tone}{line}{plain}", branch(at).0)?;
+        }
         for (at, child) in children.iter().enumerate() {
-            let (corner, line) = if at == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            let (corner, line) = branch(lines.len() + at);
             self.node(child, &format!("{more}{corner}"), &format!("{more}{line}"), rest, out)?;
         }
         Ok(())
@@ -107,6 +117,9 @@ impl Format for Tree {
                 && signal == Signal::Traces
             {
                 writeln!(out, "! not readable: {}", text::opaque_call(call))?;
+            }
+            if signal == Signal::Traces {
+                self.network.take(observation);
             }
             let (Some(mut context), Some(line)) = (observation.context, text::line(observation)) else { continue };
             // A call below a span of the agent's own is shown in its turn: that other span is not here.
@@ -140,6 +153,9 @@ impl Format for Tree {
     fn finish(&mut self, out: &mut dyn Write) -> std::io::Result<()> {
         for trace in std::mem::take(&mut self.order) {
             self.print_rest(trace, out)?;
+        }
+        for (line, _) in self.network.rest() {
+            writeln!(out, "{line}")?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::{List, Severity};
 use crate::{
+    ids::Timestamp,
     observation::{Connection, ConnectionPhase, Dns, Endpoint, ProcessInfo, Transport},
     semconv::{self as name, event},
 };
@@ -15,6 +16,16 @@ pub(super) fn connection_event(connection: &Connection) -> (&'static str, Severi
         ConnectionPhase::Accept { .. } => event::NETWORK_ACCEPT,
     };
     (name, Severity::Info)
+}
+
+/// When it happened. What is open still is told a while after its beginning.
+pub(super) fn time(connection: &Connection, told: Timestamp) -> Timestamp {
+    match (connection.phase, connection.ended) {
+        (ConnectionPhase::Connect | ConnectionPhase::Accept { count: 1 }, None) => {
+            connection.started.plus(connection.connect.unwrap_or_default())
+        }
+        _ => told,
+    }
 }
 
 fn who(out: &mut List, process: &ProcessInfo) {
