@@ -1,5 +1,6 @@
 //! `onlooker`: watches AI agents from the kernel and reports what they did in OpenTelemetry.
 
+mod alive;
 mod cli;
 mod components;
 mod demo;

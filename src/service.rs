@@ -10,13 +10,15 @@ use pipeline::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{cli::ConfigArgs, error::Error, registry::registry, telemetry::SelfTelemetry};
+use crate::{alive, cli::ConfigArgs, error::Error, registry::registry, telemetry::SelfTelemetry};
 
 /// A started graph with what must outlive it.
 pub struct Started {
     running: Running,
     telemetry: SelfTelemetry,
     limit: std::time::Duration,
+    alive: tokio::task::JoinHandle<()>,
+    liveness_file: Option<PathBuf>,
 }
 
 impl Started {
@@ -28,7 +30,9 @@ impl Started {
         let telemetry = SelfTelemetry::start(&config.service.telemetry, level, &counters)?;
         let graph = Graph::build(&config, &registry, &mode, record, &counters)?;
         let running = graph.start().await?;
-        Ok(Started { running, telemetry, limit: config.service.shutdown_timeout.0 })
+        let liveness_file = config.service.liveness_file.clone();
+        let alive = tokio::spawn(alive::say(counters, liveness_file.clone()));
+        Ok(Started { running, telemetry, limit: config.service.shutdown_timeout.0, alive, liveness_file })
     }
 
     /// Resolves when the receivers have nothing more to give.
@@ -38,6 +42,11 @@ impl Started {
 
     /// Stops everything in order; the error tells what was lost.
     pub async fn stop(self) -> Result<(), Error> {
+        self.alive.abort();
+        if let Some(path) = &self.liveness_file {
+            // It may never have been written.
+            let _ = std::fs::remove_file(path);
+        }
         let result = self.running.shutdown(self.limit).await;
         self.telemetry.stop();
         Ok(result?)
@@ -57,6 +66,7 @@ pub fn service(args: &ConfigArgs) -> Result<ExitCode, Error> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut started = Started::start(&root, Mode::Service, None, Level::Info).await?;
+        alive::ready();
         tracing::info!("Everything is ready. Begin running and processing data.");
         loop {
             tokio::select! {
@@ -66,6 +76,7 @@ pub fn service(args: &ConfigArgs) -> Result<ExitCode, Error> {
                 () = started.finished() => break,
             }
         }
+        alive::stopping();
         tracing::info!("Starting shutdown...");
         tokio::select! {
             result = started.stop() => result?,

@@ -3,6 +3,7 @@
 
 mod deeds;
 mod network;
+mod profile;
 
 use crate::{
     ids::Timestamp,
@@ -12,6 +13,8 @@ use crate::{
     },
     semconv::{self as name, event},
 };
+
+pub use profile::adapt;
 
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +102,7 @@ pub fn record(observation: &Observation) -> Option<Record> {
         Kind::Exchange(_) | Kind::Metrics(_) => return None,
         Kind::ModelCall(call) => {
             let details = call.content.as_ref().is_some_and(|content| content.mode.on_events());
-            let name = if details { event::INFERENCE_DETAILS } else { event::MODEL_CALL };
+            let name = if details && call.operation.is_inference() { event::INFERENCE_DETAILS } else { event::MODEL_CALL };
             (name, failed(call.error.is_some()))
         }
         Kind::ToolCall(call) => (event::TOOL_CALL, failed(tool_error(call).is_some())),
@@ -157,6 +160,10 @@ pub fn attributes(observation: &Observation) -> Attributes {
         // Their attributes are those of each point.
         Kind::Metrics(_) => {}
     }
+    if let Some(agent) = &observation.agent {
+        out.fill(name::GEN_AI_AGENT_NAME, agent.name.as_deref());
+        out.fill(name::GEN_AI_CONVERSATION_ID, agent.conversation_id.as_deref());
+    }
     out.0
 }
 
@@ -170,6 +177,14 @@ impl List {
     fn maybe<T: Into<Value> + Clone>(&mut self, name: &'static str, value: &Option<T>) {
         if let Some(value) = value {
             self.set(name, value.clone());
+        }
+    }
+    /// Adds what is not there yet.
+    fn fill(&mut self, name: &'static str, value: Option<&str>) {
+        if let Some(value) = value
+            && !self.0.iter().any(|(other, _)| *other == name)
+        {
+            self.set(name, value);
         }
     }
     fn count(&mut self, name: &'static str, value: Option<u64>) {
@@ -382,6 +397,10 @@ fn agent_turn(out: &mut List, turn: &AgentTurn) {
     out.set(name::GEN_AI_OPERATION_NAME, "invoke_agent");
     out.set(name::GEN_AI_AGENT_NAME, turn.agent_name.as_str());
     out.maybe(name::GEN_AI_CONVERSATION_ID, &turn.conversation_id);
+    out.maybe(name::GEN_AI_REQUEST_MODEL, &turn.model);
+    out.list(name::GEN_AI_RESPONSE_FINISH_REASONS, &turn.finish_reasons);
+    out.count(name::GEN_AI_USAGE_INPUT_TOKENS, turn.usage.input);
+    out.count(name::GEN_AI_USAGE_OUTPUT_TOKENS, turn.usage.output);
     out.maybe(name::ERROR_TYPE, &turn.error);
     out.maybe(name::ONLOOKER_AGENT_VERSION, &turn.agent_version);
     out.set(name::ONLOOKER_TURN_NUMBER, i64::from(turn.number));
@@ -507,4 +526,6 @@ fn heartbeat(out: &mut List, heartbeat: &Heartbeat) {
     out.list(name::ONLOOKER_HEARTBEAT_FAILED_PROBES, &probes(false));
     let counts: Vec<String> = heartbeat.counts.iter().map(|(name, count)| format!("{name}={count}")).collect();
     out.list(name::ONLOOKER_HEARTBEAT_COUNTS, &counts);
+    let deltas: Vec<String> = heartbeat.deltas.iter().map(|(name, count)| format!("{name}={count}")).collect();
+    out.list(name::ONLOOKER_HEARTBEAT_DELTAS, &deltas);
 }

@@ -201,6 +201,7 @@ names! {
     ONLOOKER_FILE_WRITTEN_BYTES = "onlooker.file.written.bytes";
     ONLOOKER_FINDING_MESSAGE = "onlooker.finding.message";
     ONLOOKER_HEARTBEAT_COUNTS = "onlooker.heartbeat.counts";
+    ONLOOKER_HEARTBEAT_DELTAS = "onlooker.heartbeat.deltas";
     ONLOOKER_HEARTBEAT_FAILED_PROBES = "onlooker.heartbeat.failed_probes";
     ONLOOKER_HEARTBEAT_LAST = "onlooker.heartbeat.last";
     ONLOOKER_HEARTBEAT_SEQUENCE = "onlooker.heartbeat.sequence";

@@ -57,12 +57,17 @@ impl Telemetry {
 pub mod names {
     /// Observations that entered the pipelines. Label: receiver.
     pub const SEEN: &str = "onlooker.observations.seen";
+    /// Items (spans, log records, points) that an exporter was given: what it sent, what it dropped and what still waits
+    /// there. Labels: exporter, signal.
+    pub const OFFERED: &str = "onlooker.exporter.offered";
     /// Items (spans, log records, points) that an exporter delivered. Labels: exporter, signal.
     pub const EXPORTED: &str = "onlooker.exporter.sent";
     /// Items lost by an exporter. Labels: exporter, signal, reason.
     pub const EXPORT_DROPPED: &str = "onlooker.exporter.dropped";
     /// Events that the kernel could not hand over. Label: reason.
     pub const KERNEL_DROPPED: &str = "onlooker.kernel.dropped";
+    /// Turns of a receiver's loop: it lives while this moves. Label: receiver.
+    pub const PULSE: &str = "onlooker.receiver.pulse";
     /// Secrets masked in outgoing fields. Label: kind.
     pub const REDACTED: &str = "onlooker.redacted";
 }

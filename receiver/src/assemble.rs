@@ -17,7 +17,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use pipeline::{
     ConnectionKey, Kind, Observation, ProcessKey, Timestamp,
     observation::{
-        Dns, Endpoint, Exchange, Exit, NameSource, OpaqueCall, Process, ProcessInfo, ProcessPhase, Protocol, Role,
+        Dns, Endpoint, Exchange, Exit, Heartbeat, NameSource, OpaqueCall, Process, ProcessInfo, ProcessPhase, Protocol, Role,
     },
     providers,
 };
@@ -79,6 +79,8 @@ pub struct Assembler {
     lookups: Lookups,
     opaque: Opaque,
     recent: Recent,
+    /// Of the last heartbeat.
+    counts: Vec<(String, u64)>,
     /// Connections on which nothing of a model was seen so far, with the number of such exchanges.
     plain: HashMap<(ProcessKey, u64), u32>,
     observer: Arc<ProcessInfo>,
@@ -108,11 +110,21 @@ impl Assembler {
             network: Network::default(),
             lookups: Lookups::default(),
             opaque: Opaque::default(),
+            counts: Vec::new(),
             recent: Recent::default(),
             plain: HashMap::new(),
             observer: Arc::new(observer),
             now: Timestamp(0),
         }
+    }
+
+    /// A heartbeat with what its counts grew by since the one before.
+    fn grown(&mut self, beat: &Heartbeat) -> Heartbeat {
+        let before = |name: &str| self.counts.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
+        let deltas = beat.counts.iter().map(|(name, count)| (name.clone(), count.saturating_sub(before(name))));
+        let deltas = deltas.filter(|(_, grown)| *grown > 0).collect();
+        self.counts.clone_from(&beat.counts);
+        Heartbeat { deltas, ..beat.clone() }
     }
 
     /// Takes the next frame. Gives the new watermark, if it moved.
@@ -152,7 +164,8 @@ impl Assembler {
                 Some(self.now)
             }
             Frame::Heartbeat(time, beat) => {
-                let kind = Kind::Heartbeat(beat.clone());
+                let beat = self.grown(beat);
+                let kind = Kind::Heartbeat(Box::new(beat));
                 out.push(Observation::new(self.clock.wall(*time), self.observer.clone(), kind));
                 None
             }
@@ -443,7 +456,14 @@ impl Assembler {
                         self.caller(&connection, time, out, commands);
                     }
                 }
-                Seen::Rpc(_) => {}
+                Seen::Rpc(rpc) => {
+                    let tie = self.join.socket(rpc.connection.process, rpc.connection.object);
+                    let facts = tie.and_then(|(socket, _)| self.connections.facts(socket));
+                    let tls = tie.map_or(rpc.tls, |(_, plain)| !plain);
+                    let mut outcomes = Vec::new();
+                    self.mcp.rpc(&rpc, tls, facts, &mut outcomes);
+                    self.mcp(outcomes, out, commands);
+                }
                 Seen::Exchange(exchange) => self.exchange(exchange, out, commands),
             }
         }

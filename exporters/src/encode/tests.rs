@@ -165,6 +165,7 @@ fn others() -> Vec<Observation> {
         last: false,
         probes: vec![("process/exec".into(), None), ("tls/read".into(), Some("EPERM".into()))],
         counts: vec![("kernel.dropped".into(), 0)],
+        deltas: Vec::new(),
     };
     let own = Arc::new(ProcessInfo { host: Arc::clone(&agent.host), ..ProcessInfo::default() });
     let mut signed = placed(7, &agent, "turn", None, Kind::Finding(Box::new(finding)));

@@ -48,6 +48,9 @@ pub struct Service {
     pipelines: std::collections::BTreeMap<String, RawPipeline>,
     /// onlooker's own logs, metrics and traces.
     pub telemetry: SelfTelemetry,
+    /// A file that is rewritten every 10 s (or as often as systemd's watchdog needs) while all receivers work: a probe
+    /// may hold one that is older than a minute for dead. Default: none.
+    pub liveness_file: Option<std::path::PathBuf>,
     /// How long a stop may take before what is still queued is given up. Default 30s.
     pub shutdown_timeout: GoDuration,
 }
@@ -58,6 +61,7 @@ impl Default for Service {
             extensions: Vec::new(),
             pipelines: Default::default(),
             telemetry: SelfTelemetry::default(),
+            liveness_file: None,
             shutdown_timeout: GoDuration(std::time::Duration::from_secs(30)),
         }
     }

@@ -133,4 +133,6 @@ pub struct Heartbeat {
     pub probes: Vec<(String, Option<String>)>,
     /// Cumulative counts by name, as `kernel.dropped.payload_ring_full`.
     pub counts: Vec<(String, u64)>,
+    /// What those that grew have grown by since the heartbeat before.
+    pub deltas: Vec<(String, u64)>,
 }

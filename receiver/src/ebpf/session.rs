@@ -78,9 +78,11 @@ impl Session {
 
     /// Works until the queue is closed and empty.
     pub fn run(mut self) -> Result<(), Error> {
+        let pulse = self.telemetry.counter(names::PULSE, &[("receiver", self.id.as_str())]);
         let mut beaten = Instant::now();
         self.frames(vec![self.beat(false)]);
         loop {
+            pulse.add(1);
             match self.queue.pop(Duration::from_millis(500)) {
                 Taken::Frames(frames) => self.frames(frames),
                 Taken::Nothing => {}
@@ -134,6 +136,13 @@ impl Session {
         }
         let labels = [("receiver", self.id.as_str()), ("reason", "queue_full")];
         counts.push(("queue.dropped".to_owned(), self.telemetry.counter(names::KERNEL_DROPPED, &labels).get()));
+        // What became of what was seen: an exporter's items are sent, dropped for a reason, or still there.
+        for ((name, labels), count) in self.telemetry.snapshot() {
+            if [names::SEEN, names::OFFERED, names::EXPORTED, names::EXPORT_DROPPED].contains(&name) {
+                let labels: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
+                counts.push((format!("{}/{}", name.trim_start_matches("onlooker."), labels.join("/")), count));
+            }
+        }
         let targets = self.targets.lock();
         let attached = targets.table();
         let working = attached.iter().filter(|file| file.error.is_none());
@@ -146,7 +155,7 @@ impl Session {
         for file in attached.iter().filter(|file| file.error.is_some()) {
             probes.push((format!("tls {}", file.path), file.error.clone()));
         }
-        let beat = Heartbeat { sequence: self.sequence, last, probes, counts };
+        let beat = Heartbeat { sequence: self.sequence, last, probes, counts, ..Heartbeat::default() };
         Frame::Heartbeat(now(), Box::new(beat))
     }
 }

@@ -196,7 +196,7 @@ pub fn decode(content: Bytes) -> Result<Option<Frame>, &'static str> {
         HEARTBEAT => {
             let beat: Beat = input.json("heartbeat")?;
             let Beat { time, sequence, last, probes, counts } = beat;
-            Frame::Heartbeat(time, Box::new(Heartbeat { sequence, last, probes, counts }))
+            Frame::Heartbeat(time, Box::new(Heartbeat { sequence, last, probes, counts, ..Heartbeat::default() }))
         }
         EXEC..=SOURCED_DATA | NETWORK | FILE | SECURITY => Frame::Event(decode_event(kind, &mut input)?),
         _ => return Ok(None),
@@ -414,7 +414,7 @@ mod tests {
         assert!(matches!(round_trip(&Frame::Header(Box::new(header.clone()))), Frame::Header(back) if *back == header));
         let facts = Facts { user: Some("ada".into()), ..Facts::default() };
         assert!(matches!(round_trip(&Frame::Facts(Box::new(facts.clone()))), Frame::Facts(back) if *back == facts));
-        let beat = Heartbeat { sequence: 3, last: true, probes: vec![("exec".into(), None)], counts: vec![] };
+        let beat = Heartbeat { sequence: 3, last: true, probes: vec![("exec".into(), None)], ..Heartbeat::default() };
         assert!(matches!(round_trip(&Frame::Heartbeat(9, Box::new(beat))), Frame::Heartbeat(9, back) if back.last));
         assert!(decode(Bytes::from_static(&[99, 1, 2])).unwrap().is_none());
     }
