@@ -1,22 +1,31 @@
-//! Requests of the Model Context Protocol and their answers, on the standard streams of servers.
+//! Requests of the Model Context Protocol and their answers: on the standard streams of servers, and in HTTP ([`http`]).
 //!
-//! All is about channels: bytes that go one way, from whoever writes them to whoever reads them. A pipe is one; of a pair of
-//! local sockets each end's writes are one. Both ends may be seen: then the same message comes twice, and the session's
-//! client tells of it. A request and its answer are on two channels of the same two processes, and a client with several
+//! On standard streams all is about channels: bytes that go one way, from whoever writes them to whoever reads them. A pipe is one; of a pair of
+//! local sockets each end's writes are one. Both ends may be seen: then both tell of the same message ([`twins`]). A request and its answer are on two channels of the same two processes, and a client with several
 //! servers uses the same ids on all of them: which channels belong together is told by who is at their other ends. Where
 //! that is not seen, an id that is open on one channel only decides, and else nothing does.
 
-use std::collections::BTreeMap;
+mod http;
+mod said;
+mod twins;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use pipeline::{
-    ProcessKey, SpanContext, mask,
-    observation::{Implementation, Loss, LossReason, McpCall, McpError, McpTarget, Part, Role},
+    ProcessKey, Timestamp,
+    observation::{ConnectionFacts, Exchange, Implementation, Loss, LossReason, McpCall, McpError, Part, Role},
 };
 
+use self::{
+    http::Http,
+    said::{Answer, Asked, from_client},
+    twins::{Twins, Wire},
+};
 use crate::{
     event::{Chunk, Clock, Direction, Socket, SocketKind},
     streams::jsonrpc::{
         Framed, Framer,
+        http::Rpc,
         message::{self, Id, Message},
     },
 };
@@ -40,10 +49,6 @@ const MOST_LANES: usize = 16_384;
 /// Bytes of unfinished messages of all lanes.
 const MOST_HELD: usize = 64 << 20;
 
-/// Longest texts that go out, in characters.
-const LONGEST_NAME: usize = 256;
-const LONGEST_MESSAGE: usize = 512;
-
 /// Set in the number of a channel that is known by its reader's end only.
 const READ_END: u64 = 1 << 63;
 
@@ -55,35 +60,6 @@ pub enum Outcome {
     /// This pipe or local socket carries something else.
     Foreign(ProcessKey, u64),
 }
-
-/// Requests that only a session's client sends, and notifications.
-const CLIENT: &[&str] = &[
-    "tools/list",
-    "tools/call",
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
-    "resources/subscribe",
-    "resources/unsubscribe",
-    "prompts/list",
-    "prompts/get",
-    "completion/complete",
-    "logging/setLevel",
-    "notifications/initialized",
-    "notifications/roots/list_changed",
-];
-
-/// Those that only its server sends.
-const SERVER: &[&str] = &[
-    "sampling/createMessage",
-    "roots/list",
-    "elicitation/create",
-    "notifications/message",
-    "notifications/tools/list_changed",
-    "notifications/resources/list_changed",
-    "notifications/resources/updated",
-    "notifications/prompts/list_changed",
-];
 
 /// An end of a channel.
 #[derive(Clone, Copy, Debug)]
@@ -133,33 +109,6 @@ struct Lane {
     given_up: bool,
 }
 
-/// A request that is open for one process.
-#[derive(Debug)]
-struct Asked {
-    id: String,
-    method: String,
-    target: Option<McpTarget>,
-    jsonrpc_version: Option<String>,
-    protocol_version: Option<String>,
-    client: Implementation,
-    arguments: Option<[u8; 8]>,
-    remote_parent: Option<SpanContext>,
-    size: u64,
-    started: u64,
-    cut: bool,
-}
-
-#[derive(Debug)]
-struct Answer {
-    id: Id,
-    ended: u64,
-    size: u64,
-    error: Option<McpError>,
-    protocol_version: Option<String>,
-    server: Implementation,
-    cut: bool,
-}
-
 /// A channel as one process uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Side {
@@ -184,6 +133,8 @@ pub struct Mcp {
     channels: BTreeMap<u64, Channel>,
     open: BTreeMap<Side, BTreeMap<Id, Asked>>,
     early: Vec<Early>,
+    http: Http,
+    twins: Twins,
 }
 
 impl Mcp {
@@ -197,7 +148,19 @@ impl Mcp {
             channels: BTreeMap::new(),
             open: BTreeMap::new(),
             early: Vec::new(),
+            http: Http::default(),
+            twins: Twins::default(),
         }
+    }
+
+    /// Something of an exchange of HTTP that is under way.
+    pub fn rpc(&mut self, rpc: &Rpc, tls: bool, facts: Option<Arc<ConnectionFacts>>, out: &mut Vec<Outcome>) {
+        self.http.rpc(rpc, tls, facts, &mut self.twins, out);
+    }
+
+    /// An exchange of HTTP is over. True if it was one of MCP.
+    pub fn exchange(&mut self, exchange: &Exchange, out: &mut Vec<Outcome>) -> bool {
+        self.http.exchange(exchange, &mut self.twins, out)
     }
 
     /// A local socket was told.
@@ -274,11 +237,16 @@ impl Mcp {
             self.end(process, channel, time, out);
         }
         self.early.retain(|early| early.side.process != process);
+        self.http.exit(process, self.clock.wall(time), &mut self.twins, out);
+        self.twins.exit(process, out);
     }
 
-    /// Forgets answers that nobody asked for.
-    pub fn expire(&mut self, now: u64) {
+    /// Forgets answers that nobody asked for, and gives up waiting.
+    pub fn expire(&mut self, now: u64, out: &mut Vec<Outcome>) {
         self.early.retain(|early| now.saturating_sub(early.answer.ended) <= PATIENCE);
+        let now = self.clock.wall(now);
+        self.http.expire(now, &mut self.twins, out);
+        self.twins.expire(now.nanos(), out);
     }
 
     /// Nothing more comes.
@@ -288,6 +256,8 @@ impl Mcp {
                 self.unanswered(side, asked, LossReason::Unobserved, time, out);
             }
         }
+        self.http.finish(self.clock.wall(time), &mut self.twins, out);
+        self.twins.finish(out);
     }
 
     fn drop_lane(&mut self, key: (ProcessKey, u64, bool)) -> bool {
@@ -351,10 +321,7 @@ impl Mcp {
         let Some(method) = message.text("method") else {
             return self.answer(side, framed, message, out);
         };
-        // Editors' and other agents' protocols begin with `initialize` too; only here its version is a date.
-        let begins = method == "initialize" && message.text("params.protocolVersion").is_some();
-        let from_client =
-            if begins || CLIENT.contains(&method) { Some(true) } else { SERVER.contains(&method).then_some(false) };
+        let from_client = from_client(message);
         if let Some(from_client) = from_client {
             self.learn(side.channel, from_client);
         }
@@ -363,10 +330,15 @@ impl Mcp {
                 && let Some(asked) = self.open.get_mut(&side).and_then(|open| open.remove(&id))
             {
                 let error = McpError { kind: "cancelled".into(), code: None, message: None };
-                self.tell(side, asked, framed.started, None, Some(error), Vec::new(), out);
+                self.tell(side, asked, Ended { error: Some(error), ..Ended::at(framed.started) }, out);
             }
-        } else if let Some(id) = message.id("id") {
-            self.request(side, id, framed, message, out);
+        }
+        match message.id("id") {
+            Some(id) => self.request(side, id, framed, message, out),
+            None => {
+                let asked = self.asked(side, framed, message);
+                self.tell(side, asked, Ended::at(framed.ended), out);
+            }
         }
         self.is_mcp(side.channel)
     }
@@ -381,31 +353,23 @@ impl Mcp {
         }
     }
 
+    /// A request or a notification, and that it is under way.
+    fn asked(&mut self, side: Side, framed: &Framed, message: &Message<'_>) -> Asked {
+        let mut asked = Asked::of(framed, message);
+        let started = self.clock.wall(asked.started);
+        if asked.id.is_none() {
+            asked.ordinal = self.twins.ordinal(side.process, started);
+        }
+        if side.writes {
+            let wire = Wire { channel: Some(side.channel), ..Wire::default() };
+            let (what, moment) = ((asked.method.as_str(), asked.id.as_deref()), (started, asked.ordinal));
+            asked.sent = Some(self.twins.sends(what, wire, side.process, moment, started.nanos()));
+        }
+        asked
+    }
+
     fn request(&mut self, side: Side, id: Id, framed: &Framed, message: &Message<'_>, out: &mut Vec<Outcome>) {
-        let method = message.text("method").unwrap_or_default();
-        let name = |path| message.text(path).map(|text| masked(text, LONGEST_NAME));
-        let uri =
-            |path| message.text(path).map(|text| McpTarget::Resource(shorten(&mask::target(text), LONGEST_MESSAGE)));
-        let target = match method {
-            "tools/call" => name("params.name").map(McpTarget::Tool),
-            "prompts/get" => name("params.name").map(McpTarget::Prompt),
-            "completion/complete" => name("params.ref.name").map(McpTarget::Prompt).or_else(|| uri("params.ref.uri")),
-            _ if method.starts_with("resources/") => uri("params.uri"),
-            _ => None,
-        };
-        let asked = Asked {
-            id: masked(&id.text, LONGEST_NAME),
-            method: masked(method, LONGEST_NAME),
-            target,
-            jsonrpc_version: name("jsonrpc").filter(|version| version != "2.0"),
-            protocol_version: name("params.protocolVersion"),
-            client: Implementation { name: name("params.clientInfo.name"), version: name("params.clientInfo.version") },
-            arguments: message.arguments.filter(|_| method == "tools/call").and_then(McpCall::digest),
-            remote_parent: message.text("params._meta.traceparent").and_then(SpanContext::from_traceparent),
-            size: framed.size,
-            started: framed.started,
-            cut: framed.tail.is_some(),
-        };
+        let asked = self.asked(side, framed, message);
         let open = self.open.entry(side).or_default();
         if open.len() >= MOST_OPEN {
             return;
@@ -418,29 +382,7 @@ impl Mcp {
     }
 
     fn answer(&mut self, side: Side, framed: &Framed, message: &Message<'_>, out: &mut Vec<Outcome>) -> bool {
-        let Some(id) = message.id("id").filter(|_| message.answer) else { return self.is_mcp(side.channel) };
-        let name = |path| message.text(path).map(|text| masked(text, LONGEST_NAME));
-        let error = if message.failed {
-            let code = message.integer("error.code");
-            let text = message.text("error.message").map(|text| masked(text, LONGEST_MESSAGE));
-            Some(McpError { kind: code.map_or_else(|| "_OTHER".into(), |code| code.to_string()), code, message: text })
-        } else {
-            let says = || "the tool's result says that it failed".to_owned();
-            message.truth("result.isError").then(|| McpError {
-                kind: "tool_error".into(),
-                code: None,
-                message: Some(says()),
-            })
-        };
-        let answer = Answer {
-            id,
-            ended: framed.ended,
-            size: framed.size,
-            error,
-            protocol_version: name("result.protocolVersion"),
-            server: Implementation { name: name("result.serverInfo.name"), version: name("result.serverInfo.version") },
-            cut: framed.tail.is_some(),
-        };
+        let Some(answer) = Answer::of(framed, message) else { return self.is_mcp(side.channel) };
         if let Some(answer) = self.pair(side, answer, out) {
             if self.early.len() >= MOST_EARLY {
                 self.early.remove(0);
@@ -486,14 +428,23 @@ impl Mcp {
             && let Some(channel) = self.channels.get_mut(&asker.channel)
         {
             channel.session = Session {
-                protocol_version: answer.protocol_version.or_else(|| asked.protocol_version.clone()),
+                protocol_version: answer.protocol_version.clone().or_else(|| asked.protocol_version.clone()),
                 client: asked.client.clone(),
-                server: answer.server,
+                server: answer.server.clone(),
             };
         }
         let lost = |part, cut: bool| cut.then_some(Loss { part, reason: LossReason::TooLarge, bytes: 0 });
         let losses = [lost(Part::Request, asked.cut), lost(Part::Response, answer.cut)].into_iter().flatten().collect();
-        self.tell(asker, asked, answer.ended, Some(answer.size), answer.error, losses, out);
+        let ended = Ended {
+            at: answer.ended,
+            size: Some(answer.size),
+            error: answer.error,
+            protocol_version: answer.protocol_version,
+            server: answer.server,
+            result: answer.raw_result,
+            losses,
+        };
+        self.tell(asker, asked, ended, out);
         None
     }
 
@@ -532,73 +483,107 @@ impl Mcp {
 
     fn unanswered(&mut self, side: Side, asked: Asked, reason: LossReason, time: u64, out: &mut Vec<Outcome>) {
         let losses = vec![Loss { part: Part::Response, reason, bytes: 0 }];
-        self.tell(side, asked, time, None, None, losses, out);
+        self.tell(side, asked, Ended { losses, ..Ended::at(time) }, out);
     }
 
-    /// Tells of a request, unless it is no MCP or the other end does.
-    #[allow(clippy::too_many_arguments, reason = "all of it is the call")]
-    fn tell(
-        &mut self,
-        side: Side,
-        asked: Asked,
-        ended: u64,
-        response_size: Option<u64>,
-        error: Option<McpError>,
-        losses: Vec<Loss>,
-        out: &mut Vec<Outcome>,
-    ) {
+    /// Tells of a request or a notification, unless it is no MCP.
+    fn tell(&mut self, side: Side, asked: Asked, ended: Ended<u64>, out: &mut Vec<Outcome>) {
+        let at = self.clock.wall(ended.at);
         let partner = self.partner(side.channel);
-        let Some(channel) = self.channels.get(&side.channel) else { return };
+        let channel = self.channels.get(&side.channel);
         let back = partner.and_then(|partner| self.channels.get(&partner));
-        if !channel.mcp && back.is_none_or(|back| !back.mcp) {
+        let Some(channel) = channel.filter(|channel| channel.mcp || back.is_some_and(|back| back.mcp)) else {
+            if let Some(number) = asked.sent {
+                self.twins.told(number, at.nanos(), out);
+            }
             return;
-        }
+        };
         let peer = if side.writes { channel.reader } else { channel.writer };
         let peer = peer.map(|end| end.process).filter(|peer| *peer != side.process);
         let from_client = channel.from_client.or_else(|| back?.from_client.map(|from_client| !from_client));
-        if peer.is_some() && side.writes != from_client.unwrap_or(true) {
-            return;
-        }
         let session = match (from_client, back) {
             (Some(false), Some(back)) => &back.session,
             _ => &channel.session,
         };
+        let role = if side.writes { Role::Client } else { Role::Server };
         let started = self.clock.wall(asked.started);
-        let own = |told: &Option<String>, asked: Option<String>| told.clone().or(asked);
-        let call = McpCall {
-            role: if side.writes { Role::Client } else { Role::Server },
-            method: asked.method,
-            id: Some(asked.id),
-            target: asked.target,
-            jsonrpc_version: asked.jsonrpc_version,
-            protocol_version: own(&session.protocol_version, asked.protocol_version),
-            client: Implementation {
-                name: own(&session.client.name, asked.client.name),
-                version: own(&session.client.version, asked.client.version),
-            },
-            server: session.server.clone(),
-            peer,
-            started,
-            ended: self.clock.wall(ended).max(started),
-            arguments: asked.arguments,
-            request_size: asked.size,
-            response_size,
-            error,
-            remote_parent: asked.remote_parent,
-            losses,
-            ..McpCall::new(Role::Client, "", started)
-        };
-        out.push(Outcome::Call(side.process, Box::new(call)));
+        let call = call(role, started, asked.clone(), ended.wall(self.clock), session.clone(), None);
+        let call = Box::new(McpCall { peer, ..call });
+        match asked.sent {
+            Some(number) => {
+                out.push(Outcome::Call(side.process, call));
+                self.twins.told(number, at.nanos(), out);
+            }
+            None => {
+                let wire = Wire { channel: Some(side.channel), ..Wire::default() };
+                self.twins.dealt(wire, side.process, call, at.nanos(), out);
+            }
+        }
     }
 }
 
-fn masked(text: &str, longest: usize) -> String {
-    shorten(&mask::text(text), longest)
+/// How a call ended.
+#[derive(Debug)]
+struct Ended<T> {
+    at: T,
+    size: Option<u64>,
+    error: Option<McpError>,
+    protocol_version: Option<String>,
+    server: Implementation,
+    result: Option<String>,
+    losses: Vec<Loss>,
 }
 
-/// After masking: half of a secret may not look like one.
-fn shorten(text: &str, longest: usize) -> String {
-    text.chars().take(longest).collect()
+impl<T> Ended<T> {
+    /// Without an answer.
+    fn at(at: T) -> Self {
+        let server = Implementation::default();
+        Self { at, size: None, error: None, protocol_version: None, server, result: None, losses: Vec::new() }
+    }
+}
+
+impl Ended<u64> {
+    fn wall(self, clock: Clock) -> Ended<Timestamp> {
+        let Ended { at, size, error, protocol_version, server, result, losses } = self;
+        Ended { at: clock.wall(at), size, error, protocol_version, server, result, losses }
+    }
+}
+
+/// A call of what was asked and how it ended. `version`: what HTTP says of the protocol's.
+fn call(
+    role: Role,
+    started: Timestamp,
+    asked: Asked,
+    ended: Ended<Timestamp>,
+    session: Session,
+    version: Option<String>,
+) -> McpCall {
+    McpCall {
+        id: asked.id,
+        target: asked.target,
+        jsonrpc_version: asked.jsonrpc_version,
+        // A client may ask for one version and be given another.
+        protocol_version: ended.protocol_version.or(version).or(session.protocol_version).or(asked.protocol_version),
+        client: Implementation {
+            name: asked.client.name.or(session.client.name),
+            version: asked.client.version.or(session.client.version),
+        },
+        server: Implementation {
+            name: ended.server.name.or(session.server.name),
+            version: ended.server.version.or(session.server.version),
+        },
+        ordinal: asked.ordinal,
+        ended: ended.at.max(started),
+        arguments: asked.arguments,
+        raw_result: ended.result.filter(|_| asked.method == "tools/call"),
+        raw_arguments: asked.raw_arguments,
+        request_size: asked.size,
+        response_size: ended.size,
+        error: ended.error,
+        remote_parent: asked.remote_parent,
+        losses: ended.losses,
+        ..McpCall::new(role, asked.method, started)
+    }
 }
 
 #[cfg(test)]

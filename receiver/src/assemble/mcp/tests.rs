@@ -48,6 +48,8 @@ impl World {
                 format!("{}>{peer} {role} {}{target}{server}{error}{loss} {time}", process.tgid, call.method)
             }
         };
+        // What only the receiver of a message tells waits for its sender.
+        self.mcp.twins.expire(self.now + 2 * PATIENCE, &mut self.out);
         self.out.drain(..).map(line).collect()
     }
 }
@@ -94,9 +96,13 @@ fn servers_with_the_same_ids_are_told_apart_by_their_processes() {
         two_servers(true, true),
         [
             "1>3 client initialize @s1 3",
+            "3>1 server initialize @s1 1",
             "1>2 client initialize @s0 7",
+            "2>1 server initialize @s0 5",
             "1>3 client tools/call Tool(\"t1\") @s1 tool_error 3",
+            "3>1 server tools/call Tool(\"t1\") @s1 tool_error 1",
             "1>2 client tools/call Tool(\"t0\") @s0 tool_error 7",
+            "2>1 server tools/call Tool(\"t0\") @s0 tool_error 5",
         ]
     );
 }
@@ -152,7 +158,14 @@ fn local_sockets_carry_both_directions_and_either_side_asks() {
     world.send(server, agent, &result("1", ""));
     assert_eq!(
         world.told(),
-        ["1>2 server sampling/createMessage 3", "1>2 server ping 3", "1>2 client tools/call Tool(\"t\") 11"]
+        [
+            "2>1 client sampling/createMessage 5",
+            "1>2 server sampling/createMessage 3",
+            "2>1 client ping 5",
+            "1>2 server ping 3",
+            "1>2 client tools/call Tool(\"t\") 11",
+            "2>1 server tools/call Tool(\"t\") 9",
+        ]
     );
 }
 
@@ -169,7 +182,10 @@ fn a_pair_of_local_sockets_may_carry_one_direction() {
     world.send(Some((AGENT, 30)), None, &request("1", "tools/call", r#""name":"t""#));
     world.send(None, Some((AGENT, 40)), &result("1", ""));
     world.send(from.0, from.1, &result("1", ""));
-    assert_eq!(world.told(), ["1>2 client tools/list 5", "1> client tools/call Tool(\"t\") 1"]);
+    assert_eq!(
+        world.told(),
+        ["1>2 client tools/list 5", "2>1 server tools/list 3", "1> client tools/call Tool(\"t\") 1"]
+    );
 }
 
 #[test]
@@ -188,7 +204,12 @@ fn the_beginning_may_be_missed_and_the_end_is_told() {
         world.told(),
         [
             "1>2 client tools/call Tool(\"t\") 3",
+            "2>1 server tools/call Tool(\"t\") 1",
             "1>2 client prompts/get Prompt(\"p\") cancelled 4",
+            "1>2 client notifications/cancelled 0",
+            "2>1 server prompts/get Prompt(\"p\") cancelled 4",
+            "2>1 server notifications/cancelled 0",
+            "2>1 server tools/list lost closed 80",
             "1>2 client tools/list lost closed 91",
         ]
     );
@@ -200,11 +221,11 @@ fn an_answer_may_be_seen_before_its_request() {
     let mut world = World::new();
     world.send(Some((AGENT, 10)), Some((SERVERS[0], 10)), &request("1", "tools/list", ""));
     world.send(Some((SERVERS[0], 20)), Some((AGENT, 20)), &result("1", ""));
-    assert_eq!(world.told().len(), 1);
+    assert_eq!(world.told().len(), 2);
     world.line(SERVERS[0], 10, Direction::Read, &request("2", "tools/list", ""));
     world.send(Some((SERVERS[0], 20)), Some((AGENT, 20)), &result("2", ""));
     world.line(AGENT, 10, Direction::Write, &request("2", "tools/list", ""));
-    assert_eq!(world.told(), ["1>2 client tools/list 0"]);
+    assert_eq!(world.told(), ["1>2 client tools/list 0", "2>1 server tools/list 1"]);
 }
 
 #[test]

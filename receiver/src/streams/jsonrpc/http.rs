@@ -30,6 +30,8 @@ pub struct Rpc {
     pub index: u32,
     /// Which end is observed.
     pub role: Role,
+    /// It goes over TLS, as far as the stream knows.
+    pub tls: bool,
     /// What carries it.
     pub protocol: Protocol,
     /// What is told.
@@ -124,8 +126,8 @@ pub fn framed(bytes: Vec<u8>, started: Timestamp, ended: Timestamp) -> Framed {
 }
 
 fn tell(on: &Carrier, index: u32, said: Said, notices: &mut VecDeque<Notice>) {
-    let (connection, role, protocol) = (on.key, on.role, on.protocol);
-    notices.push_back(Notice::Rpc(Box::new(Rpc { connection, index, role, protocol, said })));
+    let (connection, role, tls, protocol) = (on.key, on.role, on.tls, on.protocol);
+    notices.push_back(Notice::Rpc(Box::new(Rpc { connection, index, role, tls, protocol, said })));
 }
 
 fn tell_request(pending: &Pending, on: &Carrier, body: Bytes, notices: &mut VecDeque<Notice>) {

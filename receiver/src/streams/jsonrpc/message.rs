@@ -28,11 +28,16 @@ const WANTED: &[&str] = &[
     "params.clientInfo.name",
     "params.clientInfo.version",
     "params._meta.traceparent",
+    "params._meta.io.modelcontextprotocol/protocolVersion",
+    "params._meta.io.modelcontextprotocol/clientInfo.name",
+    "params._meta.io.modelcontextprotocol/clientInfo.version",
     "params.arguments",
     "result.isError",
     "result.protocolVersion",
     "result.serverInfo.name",
     "result.serverInfo.version",
+    "result._meta.io.modelcontextprotocol/serverInfo.name",
+    "result._meta.io.modelcontextprotocol/serverInfo.version",
     "error.code",
     "error.message",
 ];
@@ -54,6 +59,8 @@ pub struct Message<'a> {
     members: BTreeMap<&'static str, Scalar>,
     /// `params.arguments` as it is written.
     pub arguments: Option<&'a str>,
+    /// `result` as it is written.
+    pub result: Option<&'a str>,
     /// True if it has a `result` or an `error`: it is an answer.
     pub answer: bool,
     /// True if it has an `error`.
@@ -220,6 +227,13 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
                 self.message.failed |= key == "error";
             }
             match self.below(&key) {
+                Some("result") => {
+                    // Kept as it is written, and looked into: twice over the same text is still linear.
+                    let raw = map.next_value::<&'a RawValue>()?.get();
+                    self.message.result = Some(raw);
+                    let node = Node { message: &mut *self.message, path: "result" };
+                    serde_json::Deserializer::from_str(raw).deserialize_any(node).map_err(A::Error::custom)?;
+                }
                 Some(RAW) => self.message.arguments = Some(map.next_value::<&'a RawValue>()?.get()),
                 Some(path) => map.next_value_seed(Node { message: &mut *self.message, path })?,
                 None => {
