@@ -12,6 +12,7 @@ use crate::{
     error::ComponentError,
     ids::Timestamp,
     observation::Observation,
+    providers,
     telemetry::Telemetry,
 };
 
@@ -83,6 +84,15 @@ pub struct BuildContext {
     pub id: String,
     /// onlooker's own counters.
     pub telemetry: Arc<Telemetry>,
+    /// What the configurations of all components tell the others.
+    pub shared: Arc<Shared>,
+}
+
+/// What configurations tell components that do not know each other. Complete before the first one is built.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    /// The operator's own hosts and paths of models.
+    pub providers: providers::Table,
 }
 
 /// A source of observations.
@@ -131,6 +141,7 @@ pub trait Exporter: Send + Sync {
 }
 
 type Build<T> = Box<dyn Fn(&Node, &BuildContext) -> Result<Box<T>, ComponentError> + Send + Sync>;
+type Share = Box<dyn Fn(&Node, &mut Shared) + Send + Sync>;
 
 /// A kind of component that the configuration can name.
 pub struct Factory<T: ?Sized> {
@@ -145,6 +156,7 @@ pub struct Factory<T: ?Sized> {
     /// Decodes and validates a configuration; every problem is added with its path.
     pub check: fn(&Node, &str, &mut Problems),
     build: Build<T>,
+    share: Option<Share>,
 }
 
 impl<T: ?Sized + 'static> Factory<T> {
@@ -170,6 +182,29 @@ impl<T: ?Sized + 'static> Factory<T> {
                     _ => Err(ComponentError::new(config::render(&problems))),
                 }
             }),
+            share: None,
+        }
+    }
+
+    /// Adds what a configuration tells other components before any is built.
+    #[must_use]
+    pub fn shares<C: config::Component>(mut self, share: fn(C, &mut Shared)) -> Self {
+        self.share = Some(Box::new(move |node, shared| {
+            // A configuration that is wrong is told of when it is checked or built.
+            let mut problems = Problems::new();
+            if let Some(config) = config::decode::<C>(node, "", &mut problems)
+                && problems.is_empty()
+            {
+                share(config, shared);
+            }
+        }));
+        self
+    }
+
+    /// Adds what this configuration tells other components.
+    pub fn share(&self, node: &Node, shared: &mut Shared) {
+        if let Some(share) = &self.share {
+            share(node, shared);
         }
     }
 

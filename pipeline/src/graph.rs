@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    component::{Batch, BuildContext, Exporter, Factory, Mode, Processor, Receiver, Registry, Signal},
+    component::{Batch, BuildContext, Exporter, Factory, Mode, Processor, Receiver, Registry, Shared, Signal},
     config::{Config, Node, find},
     error::{ComponentError, Error},
     ids::{ComponentId, Timestamp},
@@ -68,11 +68,13 @@ impl Graph {
         let mut receivers: Vec<(ComponentId, Box<dyn Receiver>)> = Vec::new();
         let mut exporters: Vec<(ComponentId, Arc<dyn Exporter>)> = Vec::new();
         let mut flows: BTreeMap<Vec<usize>, Flow> = BTreeMap::new();
+        let shared = Arc::new(shared(config, registry));
         let context = |id: &ComponentId| BuildContext {
             mode: mode.clone(),
             record: record.clone(),
             id: id.to_string(),
             telemetry: Arc::clone(telemetry),
+            shared: Arc::clone(&shared),
         };
         for pipeline in &config.pipelines {
             for id in &pipeline.receivers {
@@ -186,6 +188,20 @@ impl Graph {
             }
         }
     }
+}
+
+/// What the processors of all pipelines tell the other components, in the order in which pipelines name them.
+fn shared(config: &Config, registry: &Registry) -> Shared {
+    let mut shared = Shared::default();
+    let mut told: Vec<&ComponentId> = Vec::new();
+    for id in config.pipelines.iter().flat_map(|pipeline| &pipeline.processors) {
+        let node = config.processors.iter().find(|(other, _)| other == id).map(|(_, node)| node);
+        if let (false, Some(factory), Some(node)) = (told.contains(&id), find(&registry.processors, &id.kind), node) {
+            factory.share(node, &mut shared);
+            told.push(id);
+        }
+    }
+    shared
 }
 
 fn build<T: ?Sized + 'static>(

@@ -84,6 +84,7 @@ async fn receive(
         record: record.map(Into::into),
         id: kind.into(),
         telemetry: Arc::new(Telemetry::default()),
+        shared: Arc::default(),
     };
     let mut receiver: Box<dyn Receiver> = factory.build(&Node::Null, &context)?;
     let (output, mut batches) = tokio::sync::mpsc::channel(16);

@@ -42,39 +42,96 @@ impl Operation {
             Operation::FetchResponse => "fetch_response",
         }
     }
+
+    /// True for what the conventions call an inference: their details event is for these only.
+    pub fn is_inference(self) -> bool {
+        matches!(self, Operation::Chat | Operation::TextCompletion | Operation::GenerateContent)
+    }
 }
 
-/// The wire format of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
+/// Declares [`Api`] with the names that configurations use.
+macro_rules! apis {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// The wire format of a call.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        pub enum Api {
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Api {
+            /// All of them.
+            pub const ALL: &[Api] = &[$(Api::$variant),*];
+
+            /// The name in a configuration.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Api::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+apis! {
     /// OpenAI `POST …/chat/completions`.
-    ChatCompletions,
+    ChatCompletions = "chat_completions",
     /// OpenAI `POST …/responses`, or a WebSocket there.
-    Responses,
+    Responses = "responses",
     /// OpenAI Realtime, a WebSocket to `…/v1/realtime`.
-    Realtime,
+    Realtime = "realtime",
     /// OpenAI `POST …/embeddings`.
-    Embeddings,
+    Embeddings = "embeddings",
     /// Anthropic `POST …/messages`.
-    Messages,
+    Messages = "messages",
     /// OpenAI's older `POST …/completions`.
-    Completions,
+    Completions = "completions",
     /// Gemini and Vertex `POST …:generateContent` and `:streamGenerateContent`.
-    GenerateContent,
+    GenerateContent = "generate_content",
     /// Gemini and Vertex `POST …:embedContent`.
-    EmbedContent,
+    EmbedContent = "embed_content",
     /// Ollama `POST /api/chat`.
-    OllamaChat,
+    OllamaChat = "ollama_chat",
     /// Ollama `POST /api/generate`.
-    OllamaGenerate,
+    OllamaGenerate = "ollama_generate",
     /// Ollama `POST /api/embed`.
-    OllamaEmbed,
+    OllamaEmbed = "ollama_embed",
     /// Cohere `POST /v2/chat` and `/v1/chat`.
-    CohereChat,
+    CohereChat = "cohere_chat",
+    /// Cohere `POST /v2/embed` and `/v1/embed`.
+    CohereEmbed = "cohere_embed",
     /// Bedrock `POST /model/{id}/converse` and `converse-stream`.
-    BedrockConverse,
+    BedrockConverse = "bedrock_converse",
     /// Bedrock `POST /model/{id}/invoke` and `invoke-with-response-stream`.
-    BedrockInvoke,
+    BedrockInvoke = "bedrock_invoke",
+    /// Mistral `POST /v1/fim/completions`.
+    MistralFim = "mistral_fim",
+    /// Mistral `POST /v1/conversations` and `/v1/conversations/{id}`.
+    MistralConversations = "mistral_conversations",
+    /// DashScope `POST …/text-generation/generation` and `…/multimodal-generation/generation`.
+    DashscopeGeneration = "dashscope_generation",
+    /// DashScope `POST …/text-embedding/text-embedding` and `…/multimodal-embedding`.
+    DashscopeEmbeddings = "dashscope_embeddings",
+    /// watsonx `POST /ml/v1/text/chat` and `chat_stream`.
+    WatsonxChat = "watsonx_chat",
+    /// watsonx `POST /ml/v1/text/generation` and `generation_stream`.
+    WatsonxGeneration = "watsonx_generation",
+    /// watsonx `POST /ml/v1/text/embeddings`.
+    WatsonxEmbeddings = "watsonx_embeddings",
+    /// Hugging Face's text generation inference `POST /generate`, `/generate_stream`, `/`, and a model's own path at Hugging
+    /// Face.
+    TgiGenerate = "tgi_generate",
+    /// llama.cpp `POST /completion`.
+    LlamaCppCompletion = "llama_cpp_completion",
+    /// LM Studio `POST /api/v1/chat`.
+    LmStudioChat = "lm_studio_chat",
+    /// Cloudflare Workers AI `POST …/ai/run/{model}`.
+    CloudflareRun = "cloudflare_run",
+    /// Databricks `POST /serving-endpoints/{name}/invocations`: chat completions, completions or embeddings by the body.
+    DatabricksInvocations = "databricks_invocations",
+    /// Snowflake Cortex `POST /api/v2/cortex/inference:complete`.
+    CortexComplete = "cortex_complete",
+    /// Replicate `POST /v1/models/{owner}/{name}/predictions`.
+    ReplicatePredictions = "replicate_predictions",
 }
 
 /// `server.address` and `server.port`.

@@ -22,6 +22,7 @@ fn context() -> BuildContext {
         record: None,
         id: "redaction".into(),
         telemetry: Arc::new(Telemetry::default()),
+        shared: Arc::default(),
     }
 }
 

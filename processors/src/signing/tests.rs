@@ -28,6 +28,7 @@ pub(super) fn context(id: &str) -> BuildContext {
         record: None,
         id: id.into(),
         telemetry: Arc::new(Telemetry::default()),
+        shared: Arc::default(),
     }
 }
 
