@@ -25,7 +25,7 @@ mod table;
 mod tests;
 mod thread;
 
-pub use config::{Config, Custom, CustomApi};
+pub use config::{Config, Custom};
 
 use std::borrow::Cow;
 
@@ -34,6 +34,7 @@ use pipeline::{
     observation::{
         Api, Content, ContentMode, Exchange, Kind, ModelCall, Parameters, Part, Protocol, Reply, Thread, Usage,
     },
+    providers,
 };
 
 use self::json::Object;
@@ -48,18 +49,20 @@ pub fn factory() -> Factory<dyn Processor> {
             Ok(Box::new(Provider::new(&config)))
         },
     )
+    // The receiver must know such hosts too.
+    .shares(|config: Config, shared| shared.providers.extend(config.custom))
 }
 
 /// The processor.
 pub struct Provider {
-    custom: Vec<table::CustomRow>,
+    custom: providers::Table,
     content: ContentMode,
 }
 
 impl Provider {
     /// A processor of this configuration.
     pub fn new(config: &Config) -> Self {
-        Self { custom: table::custom_rows(config), content: config.mode() }
+        Self { custom: config.custom.clone().into(), content: config.mode() }
     }
 
     /// The call that an exchange was; `None` if it was none.

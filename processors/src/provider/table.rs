@@ -2,12 +2,12 @@
 
 use pipeline::{
     observation::{Api, Exchange, Protocol, Role, ServerAddress},
-    providers,
+    providers::{self, Asked, Trust},
 };
 
 use super::{
-    Config, anthropic_messages, bedrock, cohere, format::Format, gemini, json::Object, ollama, openai_chat,
-    openai_completions, openai_embeddings, openai_realtime, openai_responses,
+    anthropic_messages, bedrock, cohere, format::Format, gemini, json::Object, ollama, openai_chat, openai_completions,
+    openai_embeddings, openai_realtime, openai_responses,
 };
 
 /// The known wire formats, a row each.
@@ -33,23 +33,6 @@ fn format_of(api: Api) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.api == api).copied()
 }
 
-/// A row of the operator's own table.
-pub struct CustomRow {
-    host: String,
-    port: Option<u16>,
-    provider: Option<String>,
-    api: Option<Api>,
-}
-
-/// The rows of a configuration, in its order.
-pub fn custom_rows(config: &Config) -> Vec<CustomRow> {
-    let row = |row: &super::Custom| {
-        let (host, port) = providers::split_authority(&row.host);
-        CustomRow { host, port, provider: row.provider.clone(), api: row.api.map(Api::from) }
-    };
-    config.custom.iter().map(row).collect()
-}
-
 /// What an exchange may be, by all but its body.
 pub struct Match {
     /// How to read it.
@@ -73,36 +56,66 @@ impl Match {
     }
 }
 
-/// Recognises by role, method, host and path what may be a call.
-pub fn classify(exchange: &Exchange, custom: &[CustomRow]) -> Option<Match> {
+/// Recognises by role, method, host and path what may be a call. The operator's rows come first.
+pub fn classify(exchange: &Exchange, custom: &providers::Table) -> Option<Match> {
+    let request = &exchange.request;
     let websocket = exchange.protocol == Protocol::WebSocket;
-    if exchange.role != Role::Client || !(websocket || exchange.request.method.eq_ignore_ascii_case("POST")) {
+    if exchange.role != Role::Client {
         return None;
     }
-    let mut path = providers::api_of(&exchange.request.target);
-    if websocket && !matches!(path, Some(Api::Responses | Api::Realtime)) {
-        // Of a connection that was joined in its middle there is no target.
-        path = Some(spoken(exchange));
-    } else if !websocket && path == Some(Api::Realtime) {
-        return None;
-    }
-    if exchange.protocol == Protocol::Http2 && exchange.request.target.is_empty() {
-        path = shaped(exchange);
-    }
-    if path.is_none() && custom.is_empty() {
-        return None;
-    }
+    let method = if websocket { "POST" } else { request.method.as_str() };
     let server = server(exchange);
-    let fits = |row: &&CustomRow| {
-        providers::host_matches(&server.address, &row.host) && row.port.is_none_or(|port| port == server.port)
-    };
-    let row = custom.iter().find(fits);
-    let format = format_of(path.or_else(|| row.and_then(|row| row.api))?)?;
-    let host = providers::known_host(&server.address);
-    let provider = row.and_then(|row| row.provider.as_deref()).or(host).unwrap_or(format.provider).to_owned();
-    // Only messages of a model's API become an exchange of a WebSocket.
-    let known = host.is_some() || row.is_some() || websocket;
-    Some(Match { format, provider, server, path: path.is_some(), host: known })
+    let known = providers::provider_at(&server.address, &request.target);
+    let row = custom.find(Asked { host: &server.address, port: Some(server.port), target: &request.target });
+    let row = row.filter(|_| method.eq_ignore_ascii_case("POST"));
+    let host = known.is_some() || row.is_some() || websocket;
+    let route = providers::route(method, &request.target, known);
+    let mut path = route.is_some_and(|route| route.trust != Trust::Shaped || known.is_some());
+    let mut api = route.map(|route| route.api);
+    if websocket && !matches!(api, Some(Api::Responses | Api::Realtime)) {
+        // Of a connection that was joined in its middle there is no target.
+        (api, path) = (Some(spoken(exchange)), true);
+    } else if !websocket && api == Some(Api::Realtime) {
+        return None;
+    }
+    if exchange.protocol == Protocol::Http2 && request.target.is_empty() {
+        api = shaped(exchange);
+        path = api.is_some();
+    }
+    if let Some(row) = row {
+        if row.path.is_some() && row.api.is_some() {
+            (api, path) = (row.api, true);
+        } else {
+            api = api.or(row.api);
+        }
+    }
+    if api == Some(Api::DatabricksInvocations) {
+        api = served(&Object::from_bytes(&request.body.bytes)?);
+    }
+    let format = format_of(api?)?;
+    let named = row.and_then(|row| row.provider.as_deref());
+    let provider = named.or_else(|| providers::name_at(&server.address, &request.target));
+    let provider = provider.or_else(|| signed(exchange)).unwrap_or(format.provider).to_owned();
+    Some(Match { format, provider, server, path, host })
+}
+
+/// The program that serves a host of nobody known, by the marks that it leaves in paths and header fields.
+fn signed(exchange: &Exchange) -> Option<&'static str> {
+    if providers::normal_path(&exchange.request.target).starts_with("/api/v0/") {
+        return Some("lm_studio");
+    }
+    let headers = &exchange.response.as_ref()?.headers;
+    if headers.get("server").is_some_and(|server| server.starts_with("llama.cpp")) {
+        return Some("llama_cpp");
+    }
+    headers.0.iter().any(|(name, _)| name.starts_with("x-litellm-")).then_some("litellm_proxy")
+}
+
+/// What a path that serves any kind of model was asked for, by the body's fields.
+fn served(body: &Object<'_>) -> Option<Api> {
+    const FIELDS: &[(&str, Api)] =
+        &[("messages", Api::ChatCompletions), ("prompt", Api::Completions), ("input", Api::Embeddings)];
+    FIELDS.iter().find(|(field, _)| body.has(field)).map(|(_, api)| *api)
 }
 
 /// Which API an exchange of HTTP/2 speaks whose path is not known, because the connection was joined in its middle: by the
@@ -154,7 +167,8 @@ fn server(exchange: &Exchange) -> ServerAddress {
 }
 
 /// The model that a path names, where the body names none: Azure's `/openai/deployments/{name}/…`, Gemini's
-/// `…/models/{name}:method`, Bedrock's `/model/{id}/…`, Realtime's `?model=`.
+/// `…/models/{name}:method`, Bedrock's `/model/{id}/…`, Hugging Face's `/models/{owner}/{name}`, Databricks'
+/// `/serving-endpoints/{name}/…`, Cloudflare's `/ai/run/{model}`, Realtime's `?model=`.
 pub fn model_in(target: &str) -> Option<String> {
     if providers::api_of(target) == Some(Api::Realtime) {
         // Azure: `deployment`.
@@ -162,9 +176,33 @@ pub fn model_in(target: &str) -> Option<String> {
         let named = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
         return named("model").or_else(|| named("deployment")).map(percent_decoded).filter(|name| !name.is_empty());
     }
-    let mut segments = providers::path_of(target).split('/');
-    segments.by_ref().find(|segment| matches!(*segment, "deployments" | "models" | "model"))?;
-    let name = percent_decoded(segments.next()?);
+    let path = providers::path_of(target);
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+    let mut before = "";
+    let kind = loop {
+        let segment = segments.next()?;
+        // Azure AI inference has `/models/chat/completions`, where nothing is named.
+        if matches!(segment, "deployments" | "models" | "model" | "serving-endpoints" | "workers-ai")
+            || (segment == "run" && before == "ai")
+        {
+            break segment;
+        }
+        before = segment;
+    };
+    let rest: Vec<&str> = segments.collect();
+    let name = match (kind, rest.as_slice()) {
+        // The OpenAI-compatible paths below are followed by what they are.
+        (_, []) | ("models", ["chat" | "completions" | "embeddings" | "images" | "info", ..]) => return None,
+        ("serving-endpoints" | "workers-ai", ["chat" | "completions" | "embeddings" | "responses" | "v1", ..]) => {
+            return None;
+        }
+        ("run" | "workers-ai", rest) => percent_decoded(&rest.join("/")),
+        ("models" | "deployments", [owner, name, "predictions"]) | ("models", [owner, name]) => {
+            percent_decoded(&format!("{owner}/{name}"))
+        }
+        ("models", [owner, name, "v1" | "pipeline", ..]) => percent_decoded(&format!("{owner}/{name}")),
+        (_, [name, ..]) => percent_decoded(name),
+    };
     // A Bedrock id may end in `:0`; Gemini's methods are words.
     let name = match name.rsplit_once(':') {
         Some((name, method)) if method.starts_with(|c: char| c.is_ascii_lowercase()) => name.to_owned(),
@@ -174,7 +212,7 @@ pub fn model_in(target: &str) -> Option<String> {
 }
 
 /// RFC 3986, section 2.1. What is no escape stays.
-fn percent_decoded(text: &str) -> String {
+pub fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {

@@ -343,11 +343,15 @@ fn servers_have_addresses() {
 
 #[test]
 fn custom_rows_come_first() {
-    let row =
-        |host: &str, provider: Option<&str>, api| Custom { host: host.into(), provider: provider.map(Into::into), api };
+    let row = |host: &str, provider: Option<&str>, api| Custom {
+        host: Some(host.into()),
+        path: None,
+        provider: provider.map(Into::into),
+        api,
+    };
     let provider = Provider::new(&Config {
         custom: vec![
-            row("llm.corp.example", Some("mistral_ai"), Some(CustomApi::ChatCompletions)),
+            row("llm.corp.example", Some("mistral_ai"), Some(Api::ChatCompletions)),
             row("localhost:9", Some("x_ai"), None),
             row("api.openai.com", Some("azure.ai.openai"), None),
         ],
@@ -475,7 +479,7 @@ fn the_readme_tells_every_key() {
         .take_while(|line| line.starts_with('|'))
         .filter_map(|line| line.split('`').nth(1))
         .collect();
-    assert_eq!(keys, ["custom", "custom[].host", "custom[].provider", "custom[].api", "capture_content"]);
+    assert_eq!(keys, ["custom", "custom[].host", "custom[].path", "custom[].provider", "custom[].api", "capture_content"]);
 }
 
 #[test]
