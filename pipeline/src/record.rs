@@ -494,6 +494,10 @@ fn process_event(out: &mut List, event: &Process, process: &ProcessInfo) {
     if !process.executable.is_empty() {
         out.set(name::PROCESS_EXECUTABLE_PATH, process.executable.as_str());
     }
+    if let Some(build) = &process.build {
+        out.maybe(name::PROCESS_EXECUTABLE_BUILD_ID_GNU, &build.gnu);
+        out.set(name::PROCESS_EXECUTABLE_BUILD_ID_HTLHASH, build.hash.as_str());
+    }
     out.list(name::PROCESS_COMMAND_ARGS, &process.args);
     if process.args_truncated {
         out.set(name::ONLOOKER_PROCESS_ARGS_TRUNCATED, true);

@@ -141,6 +141,8 @@ names! {
     OTEL_METRIC_OVERFLOW = "otel.metric.overflow";
     PROCESS_COMMAND_ARGS = "process.command_args";
     PROCESS_CREATION_TIME = "process.creation.time";
+    PROCESS_EXECUTABLE_BUILD_ID_GNU = "process.executable.build_id.gnu";
+    PROCESS_EXECUTABLE_BUILD_ID_HTLHASH = "process.executable.build_id.htlhash";
     PROCESS_EXECUTABLE_NAME = "process.executable.name";
     PROCESS_EXECUTABLE_PATH = "process.executable.path";
     PROCESS_EXIT_CODE = "process.exit.code";
@@ -193,6 +195,7 @@ names! {
     ONLOOKER_FILE_CREATED = "onlooker.file.created";
     ONLOOKER_FILE_DURATION = "onlooker.file.duration";
     ONLOOKER_FILE_FLAGS = "onlooker.file.flags";
+    ONLOOKER_FILE_FOLDED = "onlooker.file.folded";
     ONLOOKER_FILE_NEW_PATH = "onlooker.file.new_path";
     ONLOOKER_FILE_OPERATIONS = "onlooker.file.operations";
     ONLOOKER_FILE_PATH_RESOLVED = "onlooker.file.path.resolved";

@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 
 use pipeline::{
     ProcessKey,
-    observation::{Heartbeat, Host, Workload},
+    observation::{Build, Heartbeat, Host, Workload},
+    providers::Table,
 };
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +103,9 @@ pub struct Settings {
     pub max_body_size: u64,
     /// Bytes of all buffered streams together.
     pub memory_limit: u64,
+    /// The operator's own hosts and paths of models.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub providers: Table,
 }
 
 /// Which files are told that were only opened for reading.
@@ -137,6 +141,9 @@ pub struct Facts {
     /// Path of its executable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executable: Option<String>,
+    /// Which build of its executable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
     /// Name of its user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,

@@ -19,7 +19,7 @@ mod security;
 
 use std::sync::Arc;
 
-pub use self::process::{Agent, Exit, Host, Process, ProcessInfo, ProcessPhase};
+pub use self::process::{Agent, Build, Exit, Host, Process, ProcessInfo, ProcessPhase};
 pub use agent::{AgentTurn, Evidence, Match, OnBehalf, ToolCall, TurnEnd};
 pub use connection::{Connection, ConnectionPhase, Endpoint, Failure, Transport};
 pub use content::{

@@ -42,6 +42,8 @@ pub struct ProcessInfo {
     pub exec_count: u32,
     /// Path of the executable (`/proc/<pid>/exe`, or the file name given to exec).
     pub executable: String,
+    /// Which build of it; absent if it was gone before it could be read.
+    pub build: Option<Build>,
     /// Arguments with argv[0]. Masked by the receiver as soon as they are decoded: no secret in them.
     pub args: Vec<String>,
     /// True if the arguments were longer than what the kernel side copies (4 KiB).
@@ -95,6 +97,16 @@ impl ProcessInfo {
         let name = self.executable.rsplit('/').next().unwrap_or_default();
         if name.is_empty() { "unknown" } else { name.trim_end_matches(" (deleted)") }
     }
+}
+
+/// The ids of an executable's build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// `process.executable.build_id.gnu`, where the linker wrote one (NT_GNU_BUILD_ID), in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gnu: Option<String>,
+    /// `process.executable.build_id.htlhash`, in hexadecimal digits.
+    pub hash: String,
 }
 
 /// An agent that was recognised.

@@ -3,6 +3,7 @@
 pub mod analysis;
 pub mod awslc;
 pub mod boringssl;
+pub mod builds;
 pub mod cache;
 pub mod cgroup;
 pub mod cheap;

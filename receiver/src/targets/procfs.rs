@@ -15,7 +15,7 @@ use pipeline::{
     observation::{ProcessInfo, Workload},
 };
 
-use super::containers::Containers;
+use super::{builds::Builds, containers::Containers};
 use crate::record::{Facts, Found};
 
 /// Nanoseconds of a clock tick in /proc: USER_HZ is 100 on every architecture that onlooker knows.
@@ -171,6 +171,7 @@ impl Proc {
             process: key,
             found: None,
             executable: self.executable(key.tgid),
+            build: names.builds.of(&self.executable_file(key.tgid)),
             user: names.users.name(uid),
             workload: cgroup.as_deref().and_then(|path| names.workload(path, uid)),
             cgroup,
@@ -217,6 +218,7 @@ impl Proc {
             process,
             found: Some(found),
             executable: Some(executable),
+            build: names.builds.of(&self.executable_file(tgid)),
             user: names.users.name(uid),
             workload: cgroup.as_deref().and_then(|path| names.workload(path, uid)),
             cgroup,
@@ -254,12 +256,14 @@ pub struct Names {
     pub users: Users,
     /// Containers.
     pub containers: Containers,
+    /// Executables.
+    pub builds: Builds,
 }
 
 impl Names {
     /// Those of the host whose root this is.
     pub fn read(root: &Path) -> Self {
-        Self { users: Users::read(&root.join("etc/passwd")), containers: Containers::new(root) }
+        Self { users: Users::read(&root.join("etc/passwd")), containers: Containers::new(root), builds: Builds::default() }
     }
 
     /// Where processes of a cgroup and a user run; `None` if the path tells nothing.
