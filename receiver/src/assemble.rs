@@ -19,7 +19,7 @@ use pipeline::{
     observation::{
         Dns, Endpoint, Exchange, Exit, Heartbeat, NameSource, OpaqueCall, Process, ProcessInfo, ProcessPhase, Protocol, Role,
     },
-    providers,
+    providers::{self, Sign},
 };
 
 use self::{
@@ -37,7 +37,7 @@ use crate::{
     event::{Chunk, Clock, Event, EventKind, Socket, SocketKind, Source},
     record::{Frame, Header, Scope, Settings},
     targets::{
-        rules::{is_known_agent, is_model_path, is_provider_host},
+        rules::{is_known_agent, sign},
         table::Table,
     },
 };
@@ -452,7 +452,7 @@ impl Assembler {
                     if self.join.socket(connection.process, connection.object).is_none() {
                         self.opaque.read(connection.process, providers::split_authority(&host).0);
                     }
-                    if is_provider_host(&host) || is_model_path(&target) {
+                    if sign(&self.settings.providers, &host, &target) == Sign::Call {
                         self.caller(&connection, time, out, commands);
                     }
                 }
@@ -508,7 +508,7 @@ impl Assembler {
             (None, Some(name)) => (name, NameSource::Dns),
             (None, None) => return None,
         };
-        is_provider_host(name.0).then(|| (name.0.clone(), name.1))
+        self.settings.providers.is_ai_host(name.0).then(|| (name.0.clone(), name.1))
     }
 
     /// A process, if it is told of.
@@ -566,7 +566,7 @@ impl Assembler {
             return;
         }
         let call = OpaqueCall {
-            provider: providers::known_host(&server_name).map(str::to_owned),
+            provider: self.settings.providers.known_host(&server_name).map(str::to_owned),
             server_name,
             name_source,
             facts,
@@ -595,13 +595,14 @@ impl Assembler {
         let time = exchange.response.as_ref().map_or(request.ended, |response| response.ended.max(request.ended));
         // Only messages of a model's API become an exchange of a WebSocket.
         let socket = exchange.protocol == Protocol::WebSocket;
-        if socket || is_provider_host(host) || is_model_path(&request.target) {
+        let sign = if socket { Sign::Call } else { sign(&self.settings.providers, host, &request.target) };
+        if sign == Sign::Call {
             self.plain.remove(&(connection.process, connection.object));
             // A process that serves a model's API is not an agent.
             if exchange.role == Role::Client {
                 self.caller(&connection, time, out, commands);
             }
-        } else {
+        } else if sign == Sign::None {
             let count = self.plain.entry((connection.process, connection.object)).or_default();
             *count += 1;
             if *count >= PLAIN_EXCHANGES {

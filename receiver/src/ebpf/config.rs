@@ -1,6 +1,9 @@
 //! The keys of the `ebpf` receiver.
 
-use pipeline::config::{Component, Problem, Problems, values::ByteSize};
+use pipeline::{
+    config::{Component, Problem, Problems, values::ByteSize},
+    providers::Table,
+};
 use serde::Deserialize;
 
 use super::files::Files;
@@ -123,6 +126,8 @@ impl Config {
             security: self.capture.security,
             max_body_size: self.max_body_size.0,
             memory_limit: self.memory_limit.0,
+            // Those are other components'.
+            providers: Table::default(),
         }
     }
 }

@@ -31,7 +31,7 @@ use self::{
 use crate::{
     Error,
     probes::Reader,
-    record::{Frame, Header, Recorder},
+    record::{Frame, Header, Recorder, Settings},
     targets::{
         commands,
         discovery::{Attach, Attached, Discovery},
@@ -85,8 +85,11 @@ impl Receiver for Ebpf {
             Mode::Run { command } => Some(command.as_slice()),
             Mode::Service | Mode::Validate | Mode::Replay { .. } => None,
         };
-        let header =
-            Header { host: host::host(), clock: host::clock(), settings: self.config.settings(command.is_some()) };
+        let settings = Settings {
+            providers: self.context.shared.providers.clone(),
+            ..self.config.settings(command.is_some())
+        };
+        let header = Header { host: host::host(), clock: host::clock(), settings };
         let kernel = Shared::load(&self.config, command.is_some()).map_err(plain)?;
         let recorder = match &self.context.record {
             Some(path) => Some(Recorder::create(path, &header).map_err(plain)?),

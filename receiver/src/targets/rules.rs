@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{observation::ProcessInfo, providers};
+use pipeline::{
+    observation::ProcessInfo,
+    providers::{self, Sign, Table},
+};
 use serde::{Deserialize, Serialize, de};
 
 /// One condition on a process. In the configuration a map with exactly one key.
@@ -154,18 +157,19 @@ pub fn is_known_agent(process: &ProcessInfo) -> bool {
     script.is_some_and(|script| known(&base(script)))
 }
 
-/// True if the host (with or without a port) is a known provider's or gateway's, by whole labels.
-pub fn is_provider_host(host: &str) -> bool {
-    providers::is_ai_host(host)
-}
-
-/// True if a request target looks like a call of a model.
-pub fn is_model_path(target: &str) -> bool {
-    providers::is_ai_path(target) || providers::path_of(target).ends_with("/v1/messages/count_tokens")
+/// What a request to this host (with or without a port) and target looks like. To count a prompt's tokens is no call, but
+/// only agents do it.
+pub fn sign(known: &Table, host: &str, target: &str) -> Sign {
+    match known.sign(host, target) {
+        _ if providers::path_of(target).ends_with("/v1/messages/count_tokens") => Sign::Call,
+        sign => sign,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use pipeline::providers::Custom;
+
     use super::*;
 
     #[test]
@@ -183,18 +187,21 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_compared_by_labels() {
-        for host in
-            ["api.openai.com", "API.OpenAI.com:443", "eu.api.openai.com.", "bedrock-runtime.eu-west-1.amazonaws.com"]
-        {
-            assert!(is_provider_host(host), "{host}");
+    fn requests_show_who_uses_a_model() {
+        let own: Table = vec![Custom { path: Some("/llm/*".into()), ..Custom::default() }].into();
+        for (host, target, sign) in [
+            ("API.OpenAI.com:443", "/v1/models", Sign::Call),
+            ("evilapi.openai.com", "/v1/models", Sign::None),
+            ("localhost:8080", "/v1/messages?beta=true", Sign::Call),
+            ("localhost:8080", "/v1/messages/count_tokens?beta=true", Sign::Call),
+            ("localhost:8080", "/v1beta/models/x:streamGenerateContent?alt=sse", Sign::Call),
+            ("localhost:8080", "/generate", Sign::May),
+            ("localhost:8080", "/v1/models", Sign::None),
+            ("localhost:8080", "/llm/chat", Sign::Call),
+            ("", "", Sign::None),
+        ] {
+            assert_eq!(super::sign(&own, host, target), sign, "{host} {target}");
         }
-        for host in ["evil-api.openai.com.example", "evilapi.openai.com", "openai.com", "localhost:8080", ""] {
-            assert!(!is_provider_host(host), "{host}");
-        }
-        assert!(is_model_path("/v1/messages?beta=true"));
-        assert!(is_model_path("/v1beta/models/x:streamGenerateContent?alt=sse"));
-        assert!(!is_model_path("/v1/models"));
     }
 
     #[test]
