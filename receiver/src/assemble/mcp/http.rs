@@ -664,3 +664,6 @@ fn http(live: &Live, by_client: bool) -> McpHttp {
         status: live.status.filter(|_| by_client),
     }
 }
+
+#[cfg(test)]
+mod tests;
