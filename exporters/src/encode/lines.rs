@@ -5,17 +5,17 @@ use std::io::Write;
 use pipeline::{Observation, Signal, ids, record};
 use serde_json::{Map, Value, json as object};
 
-use super::{Request, json, logs, metrics, traces};
+use super::{Encoder, Request, json, metrics};
 use crate::writer::Format;
 
 /// OTLP/JSON, one export request per line.
-pub struct OtlpJson;
+pub struct OtlpJson(pub Encoder);
 
 impl Format for OtlpJson {
     fn write(&mut self, signal: Signal, batch: &[Observation], out: &mut dyn Write) -> std::io::Result<usize> {
         let request = match signal {
-            Signal::Traces => traces(batch).map(|(request, count)| (Request::Traces(request), count)),
-            Signal::Logs => logs(batch).map(|(request, count)| (Request::Logs(request), count)),
+            Signal::Traces => self.0.traces(batch).map(|(request, count)| (Request::Traces(request), count)),
+            Signal::Logs => self.0.logs(batch).map(|(request, count)| (Request::Logs(request), count)),
             Signal::Metrics => metrics(batch).map(|(request, count)| (Request::Metrics(request), count)),
         };
         let Some((request, count)) = request else { return Ok(0) };
@@ -27,7 +27,7 @@ impl Format for OtlpJson {
 }
 
 /// CloudEvents 1.0, one envelope per line: the signed one where there is one.
-pub struct CloudEvents;
+pub struct CloudEvents(pub Encoder);
 
 impl Format for CloudEvents {
     fn write(&mut self, _: Signal, batch: &[Observation], out: &mut dyn Write) -> std::io::Result<usize> {
@@ -35,7 +35,7 @@ impl Format for CloudEvents {
         for observation in batch {
             let line = match &observation.envelope {
                 Some(envelope) => envelope.json.clone(),
-                None => match unsigned(observation) {
+                None => match unsigned(&self.0, observation) {
                     Some(envelope) => envelope.to_string(),
                     None => continue,
                 },
@@ -49,8 +49,8 @@ impl Format for CloudEvents {
 }
 
 /// An envelope for a record that nobody signed.
-fn unsigned(observation: &Observation) -> Option<Value> {
-    let record = record::record(observation)?;
+fn unsigned(encoder: &Encoder, observation: &Observation) -> Option<Value> {
+    let (record, _) = encoder.record(observation)?;
     let process = &observation.process;
     let data: Map<String, Value> =
         record.attributes.iter().map(|(name, value)| ((*name).to_owned(), plain(value))).collect();

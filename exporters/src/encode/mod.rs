@@ -4,8 +4,10 @@
 //! scopes, because a scope has one schema URL.
 
 pub mod json;
+pub mod limits;
 pub mod lines;
 mod metrics;
+pub mod options;
 mod resource;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -17,14 +19,20 @@ use opentelemetry_proto::tonic::{
     },
     common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value},
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
-    trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::{Link, SpanKind}, status::StatusCode},
+    trace::v1::{
+        ResourceSpans, ScopeSpans, Span, Status,
+        span::{Event, Link, SpanKind},
+        status::StatusCode,
+    },
 };
 use pipeline::{
     Kind, Observation, Signal, SpanContext,
     observation::{ContentMode, McpTarget, ProcessInfo, ProcessPhase, Role, Severity},
-    record::{self, Value},
-    semconv,
+    record::{self, Attributes, Record, Value},
+    semconv::{self, Profile},
 };
+
+use self::{limits::Bounds, options::Compatibility};
 
 /// One export request of a signal.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,51 +47,118 @@ pub enum Request {
 
 pub use metrics::metrics;
 
-/// Spans of observations; `None` if there are none. The count is that of the spans.
-pub fn traces<'a>(
-    observations: impl IntoIterator<Item = &'a Observation>,
-) -> Option<(ExportTraceServiceRequest, usize)> {
-    let mut groups = Groups::default();
-    for observation in observations {
-        if let Some(span) = span(observation) {
-            groups.add(observation, matches!(observation.kind, Kind::Process(_)), span);
-        }
-    }
-    let count = groups.count;
-    let resource_spans = groups.into_resources(|resource, scopes| ResourceSpans {
-        resource: Some(resource),
-        scope_spans: scopes
-            .into_iter()
-            .map(|(core, spans)| ScopeSpans { scope: Some(scope()), spans, schema_url: schema_url(core).into() })
-            .collect(),
-        schema_url: semconv::CORE_SCHEMA_URL.into(),
-    });
-    (count > 0).then_some((ExportTraceServiceRequest { resource_spans }, count))
+/// Makes OTLP in the form that one exporter is to send.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    profile: Profile,
+    spans: Bounds,
+    events: Bounds,
+    compatibility: Compatibility,
 }
 
-/// Log records of observations; `None` if there are none. Without a signature only events become records; with one,
-/// everything that was signed does, with the envelope as its body.
-pub fn logs<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> Option<(ExportLogsServiceRequest, usize)> {
-    let mut groups = Groups::default();
-    for observation in observations {
-        if let Some(record) = log_record(observation) {
-            groups.add(observation, true, record);
-        }
+impl Encoder {
+    /// The same with values no longer than this many bytes, if they were allowed to be: for a single item that is more than
+    /// a request.
+    pub fn tightened(&self, value: usize) -> Self {
+        let tight = |bounds: &Bounds| Bounds { value: bounds.value.min(value), ..*bounds };
+        Self { spans: tight(&self.spans), events: tight(&self.events), ..self.clone() }
     }
-    let count = groups.count;
-    let resource_logs = groups.into_resources(|resource, scopes| ResourceLogs {
-        resource: Some(resource),
-        scope_logs: scopes
-            .into_iter()
-            .map(|(core, log_records)| ScopeLogs {
-                scope: Some(scope()),
-                log_records,
-                schema_url: schema_url(core).into(),
-            })
-            .collect(),
-        schema_url: semconv::CORE_SCHEMA_URL.into(),
-    });
-    (count > 0).then_some((ExportLogsServiceRequest { resource_logs }, count))
+
+    /// Spans of observations; `None` if there are none. The count is that of the spans.
+    pub fn traces<'a>(
+        &self,
+        observations: impl IntoIterator<Item = &'a Observation>,
+    ) -> Option<(ExportTraceServiceRequest, usize)> {
+        let mut groups = Groups::default();
+        for observation in observations {
+            if let Some(span) = self.span(observation) {
+                groups.add(observation, matches!(observation.kind, Kind::Process(_)), span);
+            }
+        }
+        let count = groups.count;
+        let resource_spans = groups.into_resources(|resource, scopes| ResourceSpans {
+            resource: Some(resource),
+            scope_spans: scopes
+                .into_iter()
+                .map(|(core, spans)| ScopeSpans { scope: Some(scope()), spans, schema_url: schema_url(core).into() })
+                .collect(),
+            schema_url: semconv::CORE_SCHEMA_URL.into(),
+        });
+        (count > 0).then_some((ExportTraceServiceRequest { resource_spans }, count))
+    }
+
+    /// Log records of observations; `None` if there are none. Without a signature only events become records; with one,
+    /// everything that was signed does, with the envelope as its body.
+    pub fn logs<'a>(
+        &self,
+        observations: impl IntoIterator<Item = &'a Observation>,
+    ) -> Option<(ExportLogsServiceRequest, usize)> {
+        let mut groups = Groups::default();
+        for observation in observations {
+            for record in self.log_records(observation) {
+                groups.add(observation, !record.event_name.starts_with("gen_ai."), record);
+            }
+        }
+        let count = groups.count;
+        let resource_logs = groups.into_resources(|resource, scopes| ResourceLogs {
+            resource: Some(resource),
+            scope_logs: scopes
+                .into_iter()
+                .map(|(core, log_records)| ScopeLogs {
+                    scope: Some(scope()),
+                    log_records,
+                    schema_url: schema_url(core).into(),
+                })
+                .collect(),
+            schema_url: semconv::CORE_SCHEMA_URL.into(),
+        });
+        (count > 0).then_some((ExportLogsServiceRequest { resource_logs }, count))
+    }
+
+    /// How many items of a signal these observations would become, without making them.
+    pub fn items(&self, signal: Signal, observations: &[Observation]) -> usize {
+        let count = |observation: &Observation| match signal {
+            Signal::Traces => usize::from(observation.context.is_some() && span_name(observation).is_some()),
+            Signal::Logs => {
+                usize::from(self.is_log_record(observation)) + usize::from(self.exception(observation).is_some())
+            }
+            Signal::Metrics => metrics::items(observation),
+        };
+        observations.iter().map(count).sum()
+    }
+
+    /// An observation as an event in this exporter's form; the second number is that of attributes that had no room.
+    pub fn record(&self, observation: &Observation) -> Option<(Record, u32)> {
+        let mut record = record::record(observation)?;
+        if self.is_inference_event(observation) {
+            record.name = semconv::event::INFERENCE_DETAILS;
+        } else if record.name == semconv::event::INFERENCE_DETAILS {
+            record.name = semconv::event::MODEL_CALL;
+        }
+        record::adapt(self.profile, observation, &mut record.attributes);
+        let left_out = self.events.apply(&mut record.attributes);
+        Some((record, left_out))
+    }
+
+    /// The attributes of a span, and how many had no room. Content is JSON text here: that is what most readers of spans
+    /// parse.
+    fn attributes(&self, observation: &Observation) -> (Vec<KeyValue>, u32) {
+        let mut attributes = record::attributes(observation);
+        attributes.extend(record::content(observation, ContentMode::on_spans));
+        record::adapt(self.profile, observation, &mut attributes);
+        self.compatibility.span(observation, &mut attributes);
+        let left_out = self.spans.apply(&mut attributes);
+        (texts(attributes), left_out)
+    }
+}
+
+/// Attributes with content as JSON text.
+fn texts(attributes: Attributes) -> Vec<KeyValue> {
+    let text = |(name, value)| match value {
+        Value::Json(json) => key_value(name, &Value::Str(json.to_string())),
+        other => key_value(name, &other),
+    };
+    attributes.into_iter().map(text).collect()
 }
 
 /// Items by scope: `true` for that of the core conventions.
@@ -173,16 +248,6 @@ fn structured(json: &serde_json::Value) -> AnyValue {
     AnyValue { value }
 }
 
-/// The attributes of a span. Content is JSON text here: that is what most readers of spans parse.
-fn attributes(observation: &Observation) -> Vec<KeyValue> {
-    let content = record::content(observation, ContentMode::on_spans);
-    let text = content.into_iter().map(|(name, value)| match value {
-        Value::Json(json) => (name, Value::Str(json.to_string())),
-        other => (name, other),
-    });
-    record::attributes(observation).into_iter().chain(text).map(|(name, value)| key_value(name, &value)).collect()
-}
-
 /// The name of an observation's span; `None` if it has none.
 pub fn span_name(observation: &Observation) -> Option<String> {
     let named = |operation: &str, name: Option<&str>| {
@@ -228,7 +293,10 @@ pub fn failure(observation: &Observation) -> Option<String> {
         Kind::ToolCall(call) => record::tool_error(call).map(|error| match (call.exit, call.result_error) {
             (Some(exit), _) if exit.signal.is_some() => format!("the tool's process was killed by {error}"),
             (Some(exit), _) if exit.code != 0 => format!("the tool's process exited with code {error}"),
-            _ => "the tool's result says that it failed".into(),
+            _ => {
+                let told = call.mcp.as_ref().and_then(|call| call.error.as_ref()?.message.clone());
+                told.unwrap_or_else(|| "the tool's result says that it failed".into())
+            }
         }),
         Kind::McpCall(call) => call.error.as_ref().map(|error| error.message.clone().unwrap_or_default()),
         Kind::AgentTurn(turn) => turn.error.as_ref().map(|_| "the last model call failed".into()),
@@ -243,33 +311,56 @@ pub fn failure(observation: &Observation) -> Option<String> {
     }
 }
 
-fn span(observation: &Observation) -> Option<Span> {
-    let name = span_name(observation)?;
-    let context = observation.context?;
-    let (start_time_unix_nano, end_time_unix_nano) = span_times(observation);
-    let kind = match &observation.kind {
-        Kind::ModelCall(_) => SpanKind::Client,
-        Kind::McpCall(call) if call.role == Role::Client => SpanKind::Client,
-        Kind::McpCall(_) => SpanKind::Server,
-        _ => SpanKind::Internal,
-    };
-    // UNSET on success: OK is for applications to set (semantic conventions, recording errors).
-    let status = failure(observation).map(|message| Status { message, code: StatusCode::Error.into() });
-    Some(Span {
-        trace_id: context.trace_id.0.to_vec(),
-        span_id: context.span_id.0.to_vec(),
-        parent_span_id: context.parent_span_id.map(|id| id.0.to_vec()).unwrap_or_default(),
-        // W3C trace flags: sampled.
-        flags: 1,
-        name,
-        kind: kind.into(),
-        start_time_unix_nano,
-        end_time_unix_nano,
-        attributes: attributes(observation),
-        links: links(observation),
-        status,
-        ..Default::default()
-    })
+impl Encoder {
+    fn span(&self, observation: &Observation) -> Option<Span> {
+        let name = self.spans.span_name(span_name(observation)?);
+        let context = observation.context?;
+        let (start_time_unix_nano, end_time_unix_nano) = span_times(observation);
+        let kind = match &observation.kind {
+            Kind::ModelCall(_) => SpanKind::Client,
+            Kind::McpCall(call) if call.role == Role::Client => SpanKind::Client,
+            Kind::McpCall(_) => SpanKind::Server,
+            _ => SpanKind::Internal,
+        };
+        // UNSET on success: OK is for applications to set (semantic conventions, recording errors).
+        let status = failure(observation).map(|message| Status { message, code: StatusCode::Error.into() });
+        let (attributes, dropped_attributes_count) = self.attributes(observation);
+        Some(Span {
+            trace_id: context.trace_id.0.to_vec(),
+            span_id: context.span_id.0.to_vec(),
+            parent_span_id: context.parent_span_id.map(|id| id.0.to_vec()).unwrap_or_default(),
+            // W3C trace flags: sampled.
+            flags: 1,
+            name,
+            kind: kind.into(),
+            start_time_unix_nano,
+            end_time_unix_nano,
+            attributes,
+            dropped_attributes_count,
+            events: self.span_event(observation).into_iter().collect(),
+            links: links(observation),
+            status,
+            ..Default::default()
+        })
+    }
+
+    /// The details of an inference with its content, for backends that read them nowhere else.
+    fn span_event(&self, observation: &Observation) -> Option<Event> {
+        let Kind::ModelCall(call) = &observation.kind else { return None };
+        if !self.compatibility.span_events || call.content.is_none() || !call.operation.is_inference() {
+            return None;
+        }
+        let mut attributes = record::attributes(observation);
+        attributes.extend(record::content(observation, ContentMode::captures));
+        record::adapt(self.profile, observation, &mut attributes);
+        let dropped_attributes_count = self.spans.apply(&mut attributes);
+        Some(Event {
+            time_unix_nano: span_times(observation).1,
+            name: semconv::event::INFERENCE_DETAILS.into(),
+            attributes: texts(attributes),
+            dropped_attributes_count,
+        })
+    }
 }
 
 /// What a call belongs with but does not hang under: its turn, if it hangs under a span of the agent's own tracing; or
@@ -287,46 +378,76 @@ fn links(observation: &Observation) -> Vec<Link> {
     call.turn.into_iter().chain(call.remote_parent).filter(elsewhere).map(link).collect()
 }
 
-/// How many items of a signal these observations would become, without making them.
-pub fn items(signal: Signal, observations: &[Observation]) -> usize {
-    let counts = |observation: &&Observation| match signal {
-        Signal::Traces => observation.context.is_some() && span_name(observation).is_some(),
-        Signal::Logs => is_log_record(observation),
-        Signal::Metrics => false,
-    };
-    if signal == Signal::Metrics {
-        return observations.iter().map(metrics::items).sum();
+impl Encoder {
+    fn is_inference_event(&self, observation: &Observation) -> bool {
+        let Kind::ModelCall(call) = &observation.kind else { return false };
+        let content = || call.content.as_ref().is_some_and(|content| content.mode.on_events());
+        call.operation.is_inference() && self.compatibility.inference_events.unwrap_or_else(content)
     }
-    observations.iter().filter(counts).count()
+
+    fn is_log_record(&self, observation: &Observation) -> bool {
+        let is_event = match &observation.kind {
+            Kind::Process(process) => process.phase == ProcessPhase::Exec,
+            Kind::Finding(_) | Kind::Heartbeat(_) | Kind::OpaqueCall(_) => true,
+            Kind::File(_) | Kind::Security(_) => true,
+            Kind::Connection(_) | Kind::Dns(_) => true,
+            Kind::ModelCall(call) => {
+                let content = call.content.as_ref().is_some_and(|content| content.mode.on_events());
+                self.is_inference_event(observation) || (content && !call.operation.is_inference())
+            }
+            // Their content has no event in the conventions: they are told as onlooker's own.
+            Kind::ToolCall(call) => call.content.as_ref().is_some_and(|content| content.mode.on_events()),
+            Kind::McpCall(call) => call.content.as_ref().is_some_and(|content| content.mode.on_events()),
+            _ => false,
+        };
+        is_event || (observation.envelope.is_some() && !matches!(observation.kind, Kind::Exchange(_)))
+    }
+
+    /// What is said of a call that failed (GenAI conventions, `gen_ai.client.operation.exception`). With signatures there is
+    /// none: nothing goes out that is not signed.
+    fn exception(&self, observation: &Observation) -> Option<Attributes> {
+        let Kind::ModelCall(call) = &observation.kind else { return None };
+        let error = call.error.as_ref()?;
+        if !self.compatibility.exception_events || observation.envelope.is_some() {
+            return None;
+        }
+        let mut attributes = vec![(semconv::EXCEPTION_TYPE, Value::from(error.kind.as_str()))];
+        attributes.extend(error.message.as_deref().map(|message| (semconv::EXCEPTION_MESSAGE, message.into())));
+        Some(attributes)
+    }
+
+    fn log_records(&self, observation: &Observation) -> Vec<LogRecord> {
+        let mut records = Vec::new();
+        if self.is_log_record(observation)
+            && let Some((record, left_out)) = self.record(observation)
+        {
+            let mut found = log_record(observation, &record);
+            found.dropped_attributes_count = left_out;
+            if let Some(envelope) = &observation.envelope {
+                let sequence = i64::try_from(envelope.sequence).unwrap_or(i64::MAX);
+                found.attributes.extend([
+                    key_value(semconv::ONLOOKER_SIGNATURE_KEY_ID, &envelope.key_id.as_str().into()),
+                    key_value(semconv::ONLOOKER_SIGNATURE_SEQUENCE, &sequence.into()),
+                ]);
+                found.body = Some(AnyValue { value: Some(any_value::Value::StringValue(envelope.json.clone())) });
+            }
+            records.push(found);
+        }
+        if let Some(mut attributes) = self.exception(observation) {
+            let left_out = self.events.apply(&mut attributes);
+            let name = semconv::event::OPERATION_EXCEPTION;
+            let record = Record { name, time: observation.time, severity: Severity::Warn, attributes };
+            let mut found = log_record(observation, &record);
+            found.dropped_attributes_count = left_out;
+            records.push(found);
+        }
+        records
+    }
 }
 
-fn is_log_record(observation: &Observation) -> bool {
-    let is_event = match &observation.kind {
-        Kind::Process(process) => process.phase == ProcessPhase::Exec,
-        Kind::Finding(_) | Kind::Heartbeat(_) | Kind::OpaqueCall(_) => true,
-        Kind::File(_) | Kind::Security(_) => true,
-        Kind::Connection(_) | Kind::Dns(_) => true,
-        Kind::ModelCall(call) => call.content.as_ref().is_some_and(|content| content.mode.on_events()),
-        _ => false,
-    };
-    is_event || (observation.envelope.is_some() && !matches!(observation.kind, Kind::Exchange(_)))
-}
-
-fn log_record(observation: &Observation) -> Option<LogRecord> {
-    if !is_log_record(observation) {
-        return None;
-    }
-    let record = record::record(observation)?;
-    let mut attributes: Vec<KeyValue> = record.attributes.iter().map(|(name, value)| key_value(name, value)).collect();
-    let mut body = None;
-    if let Some(envelope) = &observation.envelope {
-        let sequence = i64::try_from(envelope.sequence).unwrap_or(i64::MAX);
-        attributes.push(key_value(semconv::ONLOOKER_SIGNATURE_KEY_ID, &envelope.key_id.as_str().into()));
-        attributes.push(key_value(semconv::ONLOOKER_SIGNATURE_SEQUENCE, &sequence.into()));
-        body = Some(AnyValue { value: Some(any_value::Value::StringValue(envelope.json.clone())) });
-    }
+fn log_record(observation: &Observation, record: &Record) -> LogRecord {
     let context = observation.context;
-    Some(LogRecord {
+    LogRecord {
         time_unix_nano: record.time.nanos(),
         observed_time_unix_nano: record.time.nanos(),
         // opentelemetry-proto, logs.proto, SeverityNumber.
@@ -335,14 +456,13 @@ fn log_record(observation: &Observation) -> Option<LogRecord> {
             Severity::Warn => 13,
             Severity::Error => 17,
         },
-        body,
-        attributes,
+        attributes: record.attributes.iter().map(|(name, value)| key_value(name, value)).collect(),
         trace_id: context.map(|context| context.trace_id.0.to_vec()).unwrap_or_default(),
         span_id: context.map(|context| context.span_id.0.to_vec()).unwrap_or_default(),
         flags: u32::from(context.is_some()),
         event_name: record.name.into(),
         ..Default::default()
-    })
+    }
 }
 
 #[cfg(test)]

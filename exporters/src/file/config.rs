@@ -2,8 +2,16 @@
 
 use std::time::Duration;
 
-use pipeline::config::{Component, Problem, Problems, values::GoDuration};
+use pipeline::{
+    config::{Component, Problem, Problems, values::GoDuration},
+    semconv::Profile,
+};
 use serde::Deserialize;
+
+use crate::encode::{
+    limits::Limits,
+    options::{Compatibility, Options},
+};
 
 /// Form of the lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -30,6 +38,12 @@ pub struct Config {
     pub create_directory: bool,
     /// What was written is flushed at least this often.
     pub flush_interval: GoDuration,
+    /// State of the conventions' names: `2026-08` or `next`.
+    pub semconv: Profile,
+    /// Longest values and most attributes.
+    pub limits: Limits,
+    /// What some backends need.
+    pub compatibility: Compatibility,
 }
 
 impl Default for Config {
@@ -40,7 +54,17 @@ impl Default for Config {
             append: false,
             create_directory: false,
             flush_interval: GoDuration(Duration::from_secs(1)),
+            semconv: Profile::default(),
+            limits: Limits::default(),
+            compatibility: Compatibility::default(),
         }
+    }
+}
+
+impl Config {
+    /// The form of what is written.
+    pub fn options(&self) -> Options<'_> {
+        Options { semconv: self.semconv, limits: &self.limits, compatibility: &self.compatibility }
     }
 }
 
@@ -55,5 +79,6 @@ impl Component for Config {
         if self.flush_interval.0.is_zero() {
             problems.push(Problem::new(format!("{path}::flush_interval"), "must be positive"));
         }
+        self.options().validate(path, problems);
     }
 }

@@ -51,8 +51,8 @@ impl FileExporter {
 impl Exporter for FileExporter {
     fn start(&self) -> Result<(), ComponentError> {
         let format: Box<dyn Format> = match self.config.format {
-            LineFormat::Json => Box::new(OtlpJson),
-            LineFormat::Cloudevents => Box::new(CloudEvents),
+            LineFormat::Json => Box::new(OtlpJson(self.config.options().encoder())),
+            LineFormat::Cloudevents => Box::new(CloudEvents(self.config.options().encoder())),
         };
         let writer =
             Writer::start(&self.context, format, Box::new(BufWriter::new(self.open()?)), self.config.flush_interval.0)?;

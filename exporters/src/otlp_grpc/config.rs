@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use pipeline::config::{Component, Problem, Problems, values::GoDuration};
+use pipeline::{
+    config::{Component, Problem, Problems, values::GoDuration},
+    semconv::Profile,
+};
 use serde::Deserialize;
 use tonic::{
     metadata::{AsciiMetadataKey, AsciiMetadataValue},
@@ -11,6 +14,10 @@ use tonic::{
 
 use crate::{
     client::{Compression, Headers, Tls},
+    encode::{
+        limits::Limits,
+        options::{Compatibility, Options},
+    },
     queue::{Retry, SendingQueue, Settings},
 };
 
@@ -32,6 +39,12 @@ pub struct Config {
     pub sending_queue: Option<SendingQueue>,
     /// What happens after a failure.
     pub retry_on_failure: Retry,
+    /// State of the conventions' names: `2026-08` or `next`.
+    pub semconv: Profile,
+    /// Longest values and most attributes.
+    pub limits: Limits,
+    /// What some backends need.
+    pub compatibility: Compatibility,
 }
 
 impl Default for Config {
@@ -44,6 +57,9 @@ impl Default for Config {
             timeout: GoDuration(Duration::from_secs(5)),
             sending_queue: Some(SendingQueue::default()),
             retry_on_failure: Retry::default(),
+            semconv: Profile::default(),
+            limits: Limits::default(),
+            compatibility: Compatibility::default(),
         }
     }
 }
@@ -51,7 +67,12 @@ impl Default for Config {
 impl Config {
     /// Queue, retries, time-out.
     pub fn settings(&self) -> Settings {
-        Settings::new(self.timeout, self.sending_queue.as_ref(), &self.retry_on_failure)
+        Settings::new(self.timeout, self.sending_queue.as_ref(), &self.retry_on_failure, self.options().encoder())
+    }
+
+    /// The form of what is sent.
+    fn options(&self) -> Options<'_> {
+        Options { semconv: self.semconv, limits: &self.limits, compatibility: &self.compatibility }
     }
 
     /// The endpoint with its scheme, which says whether TLS is used.
@@ -103,5 +124,6 @@ impl Component for Config {
             }
         }
         self.settings().validate(path, problems);
+        self.options().validate(path, problems);
     }
 }

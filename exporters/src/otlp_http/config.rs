@@ -5,6 +5,7 @@ use std::time::Duration;
 use pipeline::{
     Signal,
     config::{Component, Problem, Problems, values::GoDuration},
+    semconv::Profile,
 };
 use reqwest::{
     Url,
@@ -14,6 +15,10 @@ use serde::Deserialize;
 
 use crate::{
     client::{Compression, Headers, Tls},
+    encode::{
+        limits::Limits,
+        options::{Compatibility, Options},
+    },
     queue::{Retry, SendingQueue, Settings},
 };
 
@@ -54,6 +59,12 @@ pub struct Config {
     pub sending_queue: Option<SendingQueue>,
     /// What happens after a failure.
     pub retry_on_failure: Retry,
+    /// State of the conventions' names: `2026-08` or `next`.
+    pub semconv: Profile,
+    /// Longest values and most attributes.
+    pub limits: Limits,
+    /// What some backends need.
+    pub compatibility: Compatibility,
 }
 
 impl Default for Config {
@@ -70,6 +81,9 @@ impl Default for Config {
             timeout: GoDuration(Duration::from_secs(30)),
             sending_queue: Some(SendingQueue::default()),
             retry_on_failure: Retry::default(),
+            semconv: Profile::default(),
+            limits: Limits::default(),
+            compatibility: Compatibility::default(),
         }
     }
 }
@@ -77,7 +91,12 @@ impl Default for Config {
 impl Config {
     /// Queue, retries, time-out.
     pub fn settings(&self) -> Settings {
-        Settings::new(self.timeout, self.sending_queue.as_ref(), &self.retry_on_failure)
+        Settings::new(self.timeout, self.sending_queue.as_ref(), &self.retry_on_failure, self.options().encoder())
+    }
+
+    /// The form of what is sent.
+    fn options(&self) -> Options<'_> {
+        Options { semconv: self.semconv, limits: &self.limits, compatibility: &self.compatibility }
     }
 
     /// Where a signal goes; `None` if no endpoint is set for it.
@@ -146,5 +165,6 @@ impl Component for Config {
             }
         }
         self.settings().validate(path, problems);
+        self.options().validate(path, problems);
     }
 }

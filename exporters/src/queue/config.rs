@@ -5,6 +5,8 @@ use std::time::Duration;
 use pipeline::config::{Problem, Problems, values::GoDuration};
 use serde::Deserialize;
 
+use crate::encode::Encoder;
+
 /// Every key of `sending_queue`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -63,13 +65,15 @@ pub struct Settings {
     pub queue: SendingQueue,
     /// The retries.
     pub retry: Retry,
+    /// What makes requests of observations.
+    pub encoder: Encoder,
 }
 
 impl Settings {
-    /// From the three keys that every network exporter has.
-    pub fn new(timeout: GoDuration, queue: Option<&SendingQueue>, retry: &Retry) -> Self {
+    /// From the keys that every network exporter has.
+    pub fn new(timeout: GoDuration, queue: Option<&SendingQueue>, retry: &Retry, encoder: Encoder) -> Self {
         let off = || SendingQueue { enabled: false, ..SendingQueue::default() };
-        Self { timeout: timeout.0, queue: queue.cloned().unwrap_or_else(off), retry: retry.clone() }
+        Self { timeout: timeout.0, queue: queue.cloned().unwrap_or_else(off), retry: retry.clone(), encoder }
     }
 
     /// Checks them; the messages are the Collector's where it has one.

@@ -28,13 +28,15 @@ use tokio_util::sync::CancellationToken;
 use self::backoff::Backoff;
 use crate::{
     Error,
-    encode::{self, Request},
+    encode::{self, Encoder, Request},
 };
 
 /// Observations in one request, at most.
 const REQUEST_ITEMS: usize = 8192;
 /// Bytes of one request before compression. gRPC servers take 4 MiB if nothing else is configured.
 const REQUEST_BYTES: usize = (4 << 20) - (64 << 10);
+/// Longest values, in bytes, of an item that alone would be more than that: tried in order.
+const ONE_VALUE: [usize; 3] = [256 << 10, 32 << 10, 4 << 10];
 /// Longest last try of a request after the stop.
 const LAST_TRY: Duration = Duration::from_secs(5);
 /// A full queue is logged once per this time.
@@ -107,7 +109,7 @@ impl<C: Client> Exporter for Queued<C> {
             }
             // Only if it was never started.
             while let Some((signal, batches)) = self.shared.take() {
-                let count = batches.iter().map(|batch| encode::items(signal, batch)).sum();
+                let count = batches.iter().map(|batch| self.shared.settings.encoder.items(signal, batch)).sum();
                 self.shared.dropped(signal, count, Reason::Shutdown, "the exporter was not started");
             }
             failed.map_or_else(|| self.shared.lost(), Err)
@@ -181,7 +183,7 @@ impl Shared {
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            let count = encode::items(signal, &batch);
+            let count = self.settings.encoder.items(signal, &batch);
             return self.dropped(signal, count, Reason::Shutdown, "the exporter was stopped");
         }
         let room = if queue.enabled {
@@ -195,7 +197,7 @@ impl Shared {
             return self.wake.notify_one();
         }
         drop(state);
-        let count = encode::items(signal, &batch);
+        let count = self.settings.encoder.items(signal, &batch);
         self.dropped(signal, count, Reason::QueueFull, "sending queue is full");
     }
 
@@ -364,11 +366,23 @@ async fn work<C: Client>(shared: Arc<Shared>, client: Arc<C>) {
             // Parts still to send, the next one last.
             let mut parts: Vec<&[&Observation]> = observations.chunks(REQUEST_ITEMS).rev().collect();
             while let Some(part) = parts.pop() {
-                let Some((request, size, count)) = encode(signal, part) else { continue };
-                if size > REQUEST_BYTES && part.len() > 1 {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.extend([second, first]);
-                    continue;
+                let encoder = &shared.settings.encoder;
+                let Some((mut request, size, count)) = encode(encoder, signal, part) else { continue };
+                if size > REQUEST_BYTES {
+                    if part.len() > 1 {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                        continue;
+                    }
+                    // One item alone: better shortened than refused.
+                    for value in ONE_VALUE {
+                        let tight = encode(&encoder.tightened(value), signal, part);
+                        if let Some((tight, size, _)) = tight.filter(|(_, size, _)| *size <= REQUEST_BYTES || value == ONE_VALUE[2]) {
+                            tracing::debug!(exporter = %shared.id, size, value, "An item larger than a request was shortened.");
+                            request = tight;
+                            break;
+                        }
+                    }
                 }
                 shared.deliver(client.as_ref(), signal, request, count).await;
             }
@@ -386,14 +400,14 @@ async fn work<C: Client>(shared: Arc<Shared>, client: Arc<C>) {
 }
 
 /// A request, its encoded size and its items; `None` if these observations have nothing for the signal.
-fn encode(signal: Signal, observations: &[&Observation]) -> Option<(Request, usize, usize)> {
+fn encode(encoder: &Encoder, signal: Signal, observations: &[&Observation]) -> Option<(Request, usize, usize)> {
     let observations = observations.iter().copied();
     match signal {
-        Signal::Traces => encode::traces(observations).map(|(request, count)| {
+        Signal::Traces => encoder.traces(observations).map(|(request, count)| {
             let size = request.encoded_len();
             (Request::Traces(request), size, count)
         }),
-        Signal::Logs => encode::logs(observations).map(|(request, count)| {
+        Signal::Logs => encoder.logs(observations).map(|(request, count)| {
             let size = request.encoded_len();
             (Request::Logs(request), size, count)
         }),

@@ -1,7 +1,15 @@
 //! Configuration of the `stdout` exporter.
 
-use pipeline::config::Component;
+use pipeline::{
+    config::{Component, Problems},
+    semconv::Profile,
+};
 use serde::Deserialize;
+
+use crate::encode::{
+    limits::Limits,
+    options::{Compatibility, Options},
+};
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -50,6 +58,23 @@ pub struct Config {
     pub output: Output,
     /// Whether the tree has colours.
     pub color: Color,
+    /// State of the conventions' names: `2026-08` or `next`.
+    pub semconv: Profile,
+    /// Longest values and most attributes.
+    pub limits: Limits,
+    /// What some backends need.
+    pub compatibility: Compatibility,
 }
 
-impl Component for Config {}
+impl Config {
+    /// The form of what is written.
+    pub fn options(&self) -> Options<'_> {
+        Options { semconv: self.semconv, limits: &self.limits, compatibility: &self.compatibility }
+    }
+}
+
+impl Component for Config {
+    fn validate(&self, path: &str, problems: &mut Problems) {
+        self.options().validate(path, problems);
+    }
+}

@@ -43,8 +43,8 @@ impl Exporter for StdoutExporter {
         };
         let format: Box<dyn Format> = match self.config.format {
             Form::Tree => Box::new(tree::Tree::new(color)),
-            Form::Json => Box::new(OtlpJson),
-            Form::Cloudevents => Box::new(CloudEvents),
+            Form::Json => Box::new(OtlpJson(self.config.options().encoder())),
+            Form::Cloudevents => Box::new(CloudEvents(self.config.options().encoder())),
         };
         let writer = Writer::start(&self.context, format, out, Duration::from_millis(100))?;
         *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(writer));

@@ -5,6 +5,7 @@ use crate::{
     observation::{
         content::{Content, ToolContent},
         mcp::McpCall,
+        model::Usage,
         process::Exit,
     },
 };
@@ -14,6 +15,8 @@ use crate::{
 pub enum Evidence {
     /// The process that ran it.
     Process,
+    /// The request of the Model Context Protocol that carried it out.
+    Mcp,
     /// The wire only: the answer that asked for it and the request that carried its result.
     Wire,
 }
@@ -23,6 +26,7 @@ impl Evidence {
     pub fn as_str(self) -> &'static str {
         match self {
             Evidence::Process => "process",
+            Evidence::Mcp => "mcp",
             Evidence::Wire => "wire",
         }
     }
@@ -140,4 +144,19 @@ pub struct AgentTurn {
     pub error: Option<String>,
     /// The user's message and the last answer, if content is captured.
     pub content: Option<Box<Content>>,
+    /// `gen_ai.request.model` of its first call.
+    pub model: Option<String>,
+    /// `gen_ai.response.finish_reasons` of its last call.
+    pub finish_reasons: Vec<String>,
+    /// Tokens of its calls, added up: what was reported.
+    pub usage: Usage,
+}
+
+/// The agent on whose behalf something was done, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OnBehalf {
+    /// `gen_ai.agent.name`
+    pub name: Option<String>,
+    /// `gen_ai.conversation.id`
+    pub conversation_id: Option<String>,
 }

@@ -1,46 +1,116 @@
-//! Requests of the Model Context Protocol: under the tool call that they carry out, else under the turn that is open for
-//! the process that asked, else under its program.
+//! Requests of the Model Context Protocol.
+//!
+//! The request that carries out a tool call of the model has no span of its own: the call's span tells of it. Others
+//! stand under the turn that is open for the process that asked, else under its program; what the other end of a request
+//! tells stands under what its sender does.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use pipeline::{
-    SpanContext, SpanId,
-    observation::{McpCall, OpaqueCall, ProcessInfo},
+    Kind, Observation, ProcessKey, SpanContext, SpanId, Timestamp,
+    observation::{McpCall, OpaqueCall, ProcessInfo, Role},
 };
 
 use super::{
     Correlation,
+    config::Instrumented,
     state::{Tool, ToolRef, Turn},
 };
 
+/// Requests whose places are remembered for their other ends.
+const PLACES: usize = 4_096;
+
+/// The places of requests that were sent.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    known: BTreeMap<SpanId, SpanContext>,
+    order: VecDeque<SpanId>,
+}
+
+impl Places {
+    fn keep(&mut self, span: SpanId, place: SpanContext) {
+        if self.known.insert(span, place).is_none() {
+            self.order.push_back(span);
+        }
+        if self.order.len() > PLACES
+            && let Some(first) = self.order.pop_front()
+        {
+            self.known.remove(&first);
+        }
+    }
+}
+
 impl Correlation {
-    /// Where a request of the Model Context Protocol stands.
-    pub(super) fn mcp_call(&mut self, info: &Arc<ProcessInfo>, call: &McpCall) -> SpanContext {
-        let place = self.place_of(info);
-        let span_id = span(info, call);
-        let under = |parent: SpanContext| SpanContext {
-            trace_id: parent.trace_id,
-            span_id,
-            parent_span_id: Some(parent.span_id),
-        };
-        let turn = self.turn_of(info, call);
+    /// Takes a request or a notification.
+    pub(super) fn mcp_call(&mut self, mut observation: Observation, call: Box<McpCall>, out: &mut Vec<Observation>) {
+        let info = Arc::clone(&observation.process);
+        let own = span(&info, &call);
+        let turn = self.turn_of(&info, &call);
         if let Some(turn) = turn.and_then(|turn| self.turns.get_mut(&turn)) {
             turn.ended = turn.ended.max(call.ended);
             turn.deadline = turn.deadline.max(call.ended.plus(self.config.turn_idle_timeout.0));
         }
-        if let Some(remote) = call.remote_parent {
-            return under(remote);
-        }
-        if let Some(place) = self.tool_of(info, call) {
-            self.with_tool(place, |tool| tool.requests = tool.requests.saturating_add(1));
-            if let Some(tool) = self.tool(place) {
-                return under(tool.context);
+        if call.role == Role::Client
+            && let Some(place) = self.tool_of(&info, &call)
+        {
+            let mut first = false;
+            self.with_tool(place, |tool| {
+                tool.requests = tool.requests.saturating_add(1);
+                first = tool.mcp.is_none();
+            });
+            if let Some(tool) = self.tool(place).map(|tool| tool.context) {
+                if first {
+                    self.mcp_places.keep(own, tool);
+                    return self.with_tool(place, |tool| tool.mcp = Some(call));
+                }
+                return self.tell_mcp(observation, call, under(own, tool), out);
             }
         }
-        if let Some(turn) = turn.and_then(|turn| self.turns.get(&turn)) {
-            return under(turn.place());
+        let sender = call.caller.map(|moment| sent_span(&info, &call, call.peer.unwrap_or(info.key), moment));
+        if let Some(sender) = sender.and_then(|sender| self.mcp_places.known.get(&sender)) {
+            let place = under(own, *sender);
+            return self.tell_mcp(observation, call, place, out);
         }
-        SpanContext { parent_span_id: (!place.spanless).then_some(place.context.span_id), ..under(place.context) }
+        let turn = turn.and_then(|turn| self.turns.get(&turn)).map(Turn::place);
+        // In the trace of an agent that traces itself, what is nearer than the agent's span is known here.
+        let remote = call.remote_parent.filter(|remote| turn.is_none_or(|turn| turn.trace_id != remote.trace_id));
+        match (remote, self.config.instrumented, call.role) {
+            (Some(remote), Instrumented::Suppress, Role::Client) => self.mcp_places.keep(own, remote),
+            (Some(remote), Instrumented::Attach | Instrumented::Suppress, _)
+            | (Some(remote), Instrumented::Duplicate, Role::Server) => {
+                self.tell_mcp(observation, call, under(own, remote), out);
+            }
+            (None, ..) | (Some(_), Instrumented::Duplicate, Role::Client) => {
+                let place = turn.map_or_else(
+                    || {
+                        let place = self.place_of(&info);
+                        let parent_span_id = (!place.spanless).then_some(place.context.span_id);
+                        SpanContext { parent_span_id, ..under(own, place.context) }
+                    },
+                    |turn| under(own, turn),
+                );
+                observation.context = None;
+                self.tell_mcp(observation, call, place, out);
+            }
+        }
+    }
+
+    fn tell_mcp(
+        &mut self,
+        mut observation: Observation,
+        call: Box<McpCall>,
+        place: SpanContext,
+        out: &mut Vec<Observation>,
+    ) {
+        if call.role == Role::Client {
+            self.mcp_places.keep(place.span_id, place);
+        }
+        observation.context = Some(place);
+        observation.kind = Kind::McpCall(call);
+        out.push(observation);
     }
 
     /// Where a connection that could not be read stands: in the turn that was open when it began, if there is one.
@@ -80,25 +150,53 @@ impl Correlation {
                 let place = move |ordinal| ToolRef { turn: id, ordinal, agent: info.key };
                 turn.tools.iter().map(move |(ordinal, tool)| (place(*ordinal), tool))
             })
-            .filter(|(_, tool)| tool.asked <= call.started && is_named(&tool.name, asked, server))
+            .filter(|(_, tool)| tool.asked <= call.started)
             .collect();
-        if let [(place, _)] = open.as_slice() {
+        let same = |tool: &Tool| call.arguments.is_some() && McpCall::digest(&tool.arguments) == call.arguments;
+        let named: Vec<_> = open.iter().filter(|(_, tool)| is_named(&tool.name, asked, server)).collect();
+        if let [(place, _)] = named.as_slice() {
             return Some(*place);
         }
-        let same = |tool: &Tool| call.arguments.is_some() && McpCall::digest(&tool.arguments) == call.arguments;
-        let fitting = open.iter().filter(|(_, tool)| same(tool));
+        if named.is_empty() {
+            // The server's name is the user's choice; the same arguments speak for the same call.
+            let mut like = open.iter().filter(|(_, tool)| is_like(&tool.name, asked) && says(tool) && same(tool));
+            let (place, _) = like.next()?;
+            return like.next().is_none().then_some(*place);
+        }
+        let fitting = named.iter().filter(|(_, tool)| same(tool));
         fitting.min_by_key(|(place, tool)| (tool.requests, *place)).map(|(place, _)| *place)
     }
 }
 
+fn under(span_id: SpanId, parent: SpanContext) -> SpanContext {
+    SpanContext { trace_id: parent.trace_id, span_id, parent_span_id: Some(parent.span_id) }
+}
+
+/// The span of a call as its own end tells it.
 fn span(info: &ProcessInfo, call: &McpCall) -> SpanId {
+    derive(info, call, call.role, info.key, (call.started, call.ordinal))
+}
+
+/// The span of the same call as its sender tells it.
+fn sent_span(info: &ProcessInfo, call: &McpCall, sender: ProcessKey, moment: (Timestamp, u32)) -> SpanId {
+    derive(info, call, Role::Client, sender, moment)
+}
+
+fn derive(
+    info: &ProcessInfo,
+    call: &McpCall,
+    role: Role,
+    process: ProcessKey,
+    (started, ordinal): (Timestamp, u32),
+) -> SpanId {
     SpanId::derive(&[
         b"mcp",
         info.host.boot_id.as_bytes(),
-        &info.key.tgid.to_be_bytes(),
-        &info.key.start.to_be_bytes(),
-        &call.started.nanos().to_be_bytes(),
-        call.role.as_str().as_bytes(),
+        &process.tgid.to_be_bytes(),
+        &process.start.to_be_bytes(),
+        &started.nanos().to_be_bytes(),
+        &ordinal.to_be_bytes(),
+        role.as_str().as_bytes(),
         call.method.as_bytes(),
         call.id.as_deref().unwrap_or_default().as_bytes(),
     ])
@@ -119,6 +217,17 @@ fn is_named(called: &str, tool: &str, server: Option<&str>) -> bool {
     let Some(before) = before.strip_suffix('_') else { return false };
     let server = server.map(plain).filter(|server| !server.is_empty());
     server.is_some_and(|server| before == server || before == format!("mcp_{server}"))
+}
+
+/// Whether it may be, by its end alone.
+fn is_like(called: &str, tool: &str) -> bool {
+    let (called, tool) = (plain(called), plain(tool));
+    called.strip_suffix(&tool).is_some_and(|before| !tool.is_empty() && before.ends_with('_'))
+}
+
+/// Whether a call has arguments to be known by.
+fn says(tool: &Tool) -> bool {
+    !matches!(tool.arguments.trim(), "" | "{}" | "null")
 }
 
 /// Agents replace what a provider does not allow in the name of a tool.

@@ -4,6 +4,7 @@
 //! `turns` has the rules for model calls, `tree` those for processes, `linking` and `held` those for what runs a tool;
 //! `command` tells whether a process runs a tool's command. All is driven by the times of the events, so a replay gives the same.
 
+mod behalf;
 mod command;
 pub mod config;
 mod deeds;
@@ -80,6 +81,8 @@ pub struct Correlation {
     recent: VecDeque<Arc<ProcessInfo>>,
     /// True once a process was seen to start: then a missing one means something.
     process_events: bool,
+    mcp_places: mcp::Places,
+    agents: behalf::Agents,
     evicted_processes: Counter,
     evicted_turns: Counter,
     evicted_held: Counter,
@@ -103,6 +106,8 @@ impl Correlation {
             verdicts: BTreeMap::new(),
             recent: VecDeque::new(),
             process_events: false,
+            mcp_places: mcp::Places::default(),
+            agents: behalf::Agents::default(),
             evicted_processes: Counter::default(),
             evicted_turns: Counter::default(),
             evicted_held: Counter::default(),
@@ -122,9 +127,9 @@ impl Correlation {
             }
             // About onlooker, not about a process.
             Kind::Heartbeat(_) | Kind::Metrics(_) => out.push(observation),
-            Kind::McpCall(ref call) => {
-                observation.context = Some(self.mcp_call(&observation.process, call));
-                out.push(observation);
+            Kind::McpCall(call) => {
+                observation.kind = Kind::Heartbeat(Box::default());
+                self.mcp_call(observation, call, out);
             }
             Kind::OpaqueCall(ref call) => {
                 observation.context = Some(self.opaque_call(&observation.process, call));
@@ -148,14 +153,18 @@ impl Correlation {
 
 impl Processor for Correlation {
     fn process(&mut self, observation: Observation, out: &mut Vec<Observation>) {
+        let before = out.len();
         self.expire(observation.time, out);
         if let Some(observation) = self.keep(observation, out) {
             self.take(observation, out);
         }
+        self.tell_behalf(out.get_mut(before..).unwrap_or_default());
     }
 
     fn advance(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        let before = out.len();
         self.expire(now, out);
+        self.tell_behalf(out.get_mut(before..).unwrap_or_default());
         while let Some((time, key)) = self.ended.first().copied()
             && time.plus(GRACE) <= now
         {
@@ -165,11 +174,13 @@ impl Processor for Correlation {
     }
 
     fn finish(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        let before = out.len();
         while let Some(root) = self.held.keys().next().copied() {
             self.release(root, None, out);
         }
         while let Some(turn) = self.turns.keys().next_back().copied() {
             self.close(turn, TurnEnd::Shutdown, now, out);
         }
+        self.tell_behalf(out.get_mut(before..).unwrap_or_default());
     }
 }

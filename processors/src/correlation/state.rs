@@ -7,7 +7,7 @@ use std::{
 
 use pipeline::{
     Observation, ProcessKey, SpanContext, Timestamp,
-    observation::{Content, Exit, Match, McpCall, ModelCall, Operation, ProcessInfo},
+    observation::{Content, Exit, Match, McpCall, ModelCall, Operation, ProcessInfo, Usage},
 };
 
 use super::command::Commands;
@@ -143,6 +143,12 @@ pub struct Turn {
     pub tools: BTreeMap<u32, Tool>,
     /// What the user asked and the model answered last, if content is captured.
     pub content: Option<Box<Content>>,
+    /// The model of its first call.
+    pub model: Option<String>,
+    /// Why the last answer ended.
+    pub finish_reasons: Vec<String>,
+    /// Tokens of its calls, added up.
+    pub usage: Usage,
 }
 
 impl Turn {
@@ -175,6 +181,22 @@ impl Turn {
             Box::new(Content { mode: said.mode, input: asked.into_iter().collect(), ..Content::default() })
         });
         kept.output.clone_from(&said.output);
+    }
+
+    /// Keeps what the turn's own span tells of its calls.
+    pub fn sum_up(&mut self, call: &ModelCall) {
+        if self.model.is_none() {
+            self.model.clone_from(&call.parameters.model);
+        }
+        self.finish_reasons.clone_from(&call.reply.finish_reasons);
+        // What was not reported is absent, also from a sum.
+        let add = |sum: &mut Option<u64>, more: Option<u64>| {
+            if let Some(more) = more {
+                *sum = Some(sum.unwrap_or(0).saturating_add(more));
+            }
+        };
+        add(&mut self.usage.input, call.usage.input);
+        add(&mut self.usage.output, call.usage.output);
     }
 
     /// True if one of these results answers an open call.

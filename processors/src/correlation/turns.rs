@@ -6,7 +6,7 @@ use pipeline::{
     Kind, Observation, ProcessKey, SpanContext, Timestamp,
     observation::{
         AgentTurn, Evidence, Finding, LossReason, ModelCall, Part, ProcessInfo, ProcessPhase, Severity, ToolCall,
-        ToolContent, ToolResult, TurnEnd, parsed_json,
+        ToolContent, ToolResult, TurnEnd, Usage, parsed_json,
     },
 };
 
@@ -75,6 +75,7 @@ impl Correlation {
         turn.conversation.clone_from(&conversation);
         turn.provider = Some(call.provider.clone());
         turn.calls = turn.calls.saturating_add(1);
+        turn.sum_up(&call);
         turn.ended = turn.ended.max(call.ended);
         turn.deadline = turn.deadline.max(call.ended.plus(idle));
         turn.messages.clone_from(&call.thread.messages);
@@ -265,6 +266,9 @@ impl Correlation {
             },
             tools: BTreeMap::new(),
             content: None,
+            model: None,
+            finish_reasons: Vec::new(),
+            usage: Usage::default(),
         };
         self.turns.insert(id, turn);
         id
@@ -336,13 +340,18 @@ impl Correlation {
 
     fn close_tool(&mut self, place: ToolRef, result: Option<&ToolResult>, at: Timestamp, out: &mut Vec<Observation>) {
         let Some(turn) = self.turns.get_mut(&place.turn) else { return };
-        let Some(tool) = turn.tools.remove(&place.ordinal) else { return };
-        let started = tool.process.map_or(tool.answered, |process| process.started);
+        let Some(mut tool) = turn.tools.remove(&place.ordinal) else { return };
+        // The request that carries it out is nearer to the tool than what the model is asked and told.
+        let asked = tool.mcp.as_deref().filter(|_| tool.process.is_none());
+        let told = asked.map_or(tool.answered, |call| call.started);
+        let started = tool.process.map_or(told, |process| process.started);
         let exit = tool.process.and_then(|process| process.exit);
+        let at = asked.map_or(at, |call| call.ended);
         let ended = exit.map_or(at, |(time, _)| time).max(started);
         let agent_name = turn.info.agent.as_ref().map(|agent| agent.name.clone());
         let missing = result.is_some()
             && tool.process.is_none()
+            && tool.mcp.is_none()
             && tool.commands.explicit
             && !tool.ambiguous
             && !tool.stirred
@@ -357,13 +366,24 @@ impl Correlation {
                 result: result.and_then(|result| result.response.clone()),
             })
         });
+        let of_server = tool.mcp.as_mut().and_then(|call| call.content.take());
+        let content = match (content, of_server) {
+            (Some(own), Some(other)) if own.result.is_none() => {
+                Some(Box::new(ToolContent { result: other.result, ..*own }))
+            }
+            (own, other) => own.or(other),
+        };
         let kind = Kind::ToolCall(Box::new(ToolCall {
             id: tool.id,
             name: tool.name,
             arguments: tool.arguments,
             started,
             ended,
-            evidence: if tool.process.is_some() { Evidence::Process } else { Evidence::Wire },
+            evidence: match (&tool.process, &tool.mcp) {
+                (Some(_), _) => Evidence::Process,
+                (None, Some(_)) => Evidence::Mcp,
+                (None, None) => Evidence::Wire,
+            },
             matched: tool.process.map(|process| process.matched),
             process: tool.process.map(|process| process.key),
             exit: exit.map(|(_, exit)| exit),
@@ -419,6 +439,9 @@ impl Correlation {
             end,
             error: turn.last.failed.flatten(),
             content: turn.content,
+            model: turn.model,
+            finish_reasons: turn.finish_reasons,
+            usage: turn.usage,
         }));
         if turn.told {
             out.push(Observation { context: Some(turn.context), ..Observation::new(ended, turn.info, kind) });

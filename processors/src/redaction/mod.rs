@@ -17,7 +17,7 @@ use std::{
 use pipeline::{
     BuildContext, ComponentError, Factory, Kind, Observation, ProcessKey, Processor, Signal,
     observation::{
-        AgentTurn, ConnectionFacts, Exchange, Finding, Heartbeat, McpCall, McpTarget, ModelCall, OpaqueCall,
+        AgentTurn, ConnectionFacts, Exchange, Finding, Heartbeat, McpCall, McpTarget, ModelCall, OnBehalf, OpaqueCall,
         ProcessInfo, ToolCall, metrics::Metrics,
     },
     record::Value,
@@ -52,13 +52,15 @@ pub struct Redaction {
     processes: BTreeMap<(ProcessKey, u32), Entry>,
     /// Oldest first.
     order: VecDeque<(ProcessKey, u32)>,
+    /// The agent that was masked last, before and after.
+    behalf: Option<[Arc<OnBehalf>; 2]>,
 }
 
 impl Redaction {
     /// Compiles the patterns.
     pub fn new(config: &Config, context: &BuildContext) -> Result<Self, ComponentError> {
         let masker = Masker::new(config, Arc::clone(&context.telemetry)).map_err(ComponentError::new)?;
-        Ok(Self { masker, processes: BTreeMap::new(), order: VecDeque::new() })
+        Ok(Self { masker, processes: BTreeMap::new(), order: VecDeque::new(), behalf: None })
     }
 
     /// The masked form of what is known of a process: the same `Arc` if there is nothing to mask.
@@ -89,6 +91,9 @@ impl Processor for Redaction {
     fn process(&mut self, mut observation: Observation, out: &mut Vec<Observation>) {
         observation.process = self.process_info(&observation.process);
         let masker = &mut self.masker;
+        if let Some(agent) = &mut observation.agent {
+            on_behalf(agent, &mut self.behalf, masker);
+        }
         match &mut observation.kind {
             Kind::Exchange(exchange) => self::exchange(exchange, masker),
             Kind::ModelCall(call) => model_call(call, masker),
@@ -186,6 +191,23 @@ fn agent_turn(turn: &mut AgentTurn, masker: &mut Masker) {
     masker.optional(&mut turn.conversation_id);
     masker.optional(&mut turn.provider);
     masker.optional(&mut turn.error);
+    masker.optional(&mut turn.model);
+    turn.finish_reasons.iter_mut().for_each(|reason| masker.text(reason));
+}
+
+/// Most observations in a row are on behalf of the same agent, which is masked once.
+fn on_behalf(agent: &mut Arc<OnBehalf>, last: &mut Option<[Arc<OnBehalf>; 2]>, masker: &mut Masker) {
+    if let Some([source, masked]) = last
+        && Arc::ptr_eq(source, agent)
+    {
+        *agent = Arc::clone(masked);
+        return;
+    }
+    let mut masked = OnBehalf::clone(agent);
+    masker.optional(&mut masked.name);
+    masker.optional(&mut masked.conversation_id);
+    let masked = Arc::new(masked);
+    *last = Some([std::mem::replace(agent, Arc::clone(&masked)), masked]);
 }
 
 fn mcp_call(call: &mut McpCall, masker: &mut Masker) {

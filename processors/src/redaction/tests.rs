@@ -151,6 +151,9 @@ fn leaking() -> Vec<Observation> {
         end: TurnEnd::Answered,
         error: some("e"),
         content: None,
+        model: some("m"),
+        finish_reasons: Vec::new(),
+        usage: Default::default(),
     };
     let finding = Finding {
         name: "onlooker.finding.x",

@@ -1,0 +1,76 @@
+//! On whose behalf things are done: the agent's name and its conversation, for everything in a trace of its turns.
+//!
+//! Backends that group by agent or conversation need both on every span, not only on those of the agent itself.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use pipeline::{Kind, Observation, ProcessKey, TraceId, observation::OnBehalf};
+
+use super::Correlation;
+
+/// Most traces that are remembered, by the time of their first call.
+const TRACES: usize = 4_096;
+/// Most agents of one trace.
+const AGENTS: usize = 16;
+
+/// The agents that work in each trace.
+#[derive(Debug, Default)]
+pub struct Agents {
+    traces: BTreeMap<TraceId, Vec<(ProcessKey, Arc<OnBehalf>)>>,
+    order: VecDeque<TraceId>,
+}
+
+impl Agents {
+    fn learn(&mut self, trace: TraceId, key: ProcessKey, agent: OnBehalf) {
+        if !self.traces.contains_key(&trace) {
+            if self.order.len() >= TRACES
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.traces.remove(&oldest);
+            }
+            self.order.push_back(trace);
+        }
+        let known = self.traces.entry(trace).or_default();
+        match known.iter_mut().find(|(other, _)| *other == key) {
+            // A conversation's id may come with a later call; it does not go away.
+            Some((_, old)) if **old != agent => {
+                let conversation_id = agent.conversation_id.or_else(|| old.conversation_id.clone());
+                *old = Arc::new(OnBehalf { conversation_id, ..agent });
+            }
+            Some(_) => {}
+            None if known.len() < AGENTS => known.push((key, Arc::new(agent))),
+            None => {}
+        }
+    }
+
+    /// The agent nearest to a process, whose ancestors are given nearest first.
+    fn nearest(&self, trace: TraceId, key: ProcessKey, lineage: &[ProcessKey]) -> Option<&Arc<OnBehalf>> {
+        let known = self.traces.get(&trace)?;
+        let of = |key: &ProcessKey| known.iter().find(|(other, _)| other == key).map(|(_, agent)| agent);
+        let near = of(&key).or_else(|| lineage.iter().find_map(of));
+        // With one agent in the trace it can only be that one.
+        near.or_else(|| known.first().filter(|_| known.len() == 1).map(|(_, agent)| agent))
+    }
+}
+
+impl Correlation {
+    /// Tells each of these observations on whose behalf it was done.
+    pub(super) fn tell_behalf(&mut self, observations: &mut [Observation]) {
+        for observation in observations {
+            let process = &observation.process;
+            if let Kind::ModelCall(call) = &observation.kind
+                && let Some(turn) = call.turn
+            {
+                let name = process.agent.as_ref().map(|agent| agent.name.clone());
+                let agent = OnBehalf { name, conversation_id: call.conversation_id.clone() };
+                self.agents.learn(turn.trace_id, process.key, agent);
+            }
+            let Some(context) = observation.context else { continue };
+            let lineage = self.processes.get(&process.key).map(|proc| proc.lineage.as_slice()).unwrap_or_default();
+            observation.agent = self.agents.nearest(context.trace_id, process.key, lineage).cloned();
+        }
+    }
+}
