@@ -17,9 +17,7 @@
 #define TCP_CLOSE 7
 #define TCP_LAST_ACK 9
 
-/* include/uapi/linux/net.h: of struct socket */
-#define SS_CONNECTING 2
-/* include/net/sock.h: bits of sk_flags; the other side's FIN came */
+/* include/net/sock.h: bits of skc_flags; the other side's FIN came */
 #define SOCK_DONE 2
 /* include/net/sock.h: both directions of sk_shutdown */
 #define SHUTDOWN_MASK 3
@@ -135,7 +133,7 @@ static __always_inline void tell_end(struct sock *sk, struct flow *flow)
 	__u64 sent = BPF_CORE_READ(tcp, bytes_acked) + under_way;
 	__u64 extra = (flow->accepted ? 0 : 1) + flow->finished;
 	__u64 received = BPF_CORE_READ(tcp, bytes_received);
-	__u64 fin = BPF_CORE_READ(sk, sk_flags) & SOCK_DONE ? 1 : 0;
+	__u64 fin = BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DONE ? 1 : 0;
 	event->sent = sent > extra ? sent - extra : 0;
 	event->received = received > fin ? received - fin : 0;
 	tell_network(event, sizeof(*event), flow->tgid, flow->tid, flow->start);

@@ -59,6 +59,7 @@ struct sock_common {
 	__u16 skc_num;
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -66,14 +67,15 @@ struct socket;
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
-	unsigned long sk_flags;
 	int sk_err;
 	unsigned short sk_protocol;
 	unsigned char sk_shutdown;
 };
 struct unix_address { int len; };
 struct unix_sock { struct unix_address *addr; struct sock *peer; };
-struct socket { int state; short type; struct file *file; struct sock *sk; };
+/* include/uapi/linux/net.h */
+typedef enum { SS_FREE = 0, SS_UNCONNECTED, SS_CONNECTING, SS_CONNECTED, SS_DISCONNECTING } socket_state;
+struct socket { socket_state state; short type; struct file *file; struct sock *sk; };
 /* include/linux/tcp.h */
 struct tcp_sock { __u32 write_seq; __u32 snd_una; __u64 bytes_acked; __u64 bytes_received; };
 

@@ -118,6 +118,9 @@ fn lines(child: Child) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
+#[path = "socket/network.rs"]
+mod network;
+
 const PRELUDE: &str = r#"
 import os, socket, sys
 def connected():
