@@ -396,3 +396,6 @@ impl Network {
 fn place(flow: &Flow) -> Place {
     (flow.process.key, flow.connection.transport, flow.connection.local.clone())
 }
+
+#[cfg(test)]
+mod tests;
