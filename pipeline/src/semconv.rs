@@ -413,19 +413,43 @@ mod tests {
     /// Every name of the table is the conventions' or is registered as our own, and nothing is registered in vain.
     #[test]
     fn every_name_is_registered() {
-        let conventions: BTreeSet<&str> =
-            include_str!("../registry/semconv.txt").lines().filter(|line| !line.starts_with('#')).collect();
+        let conventions: BTreeSet<&str> = include_str!("../registry/semconv.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split(' ').next())
+            .collect();
         let registry: serde_yaml::Value = serde_yaml::from_str(include_str!("../registry/onlooker.yaml")).unwrap();
-        let section = |name: &str| -> BTreeSet<String> {
-            registry[name].as_mapping().unwrap().keys().map(|key| key.as_str().unwrap().to_owned()).collect()
-        };
-        let (attributes, events) = (section("attributes"), section("events"));
+        let groups = registry["groups"].as_sequence().unwrap();
+        let of = |kind: &'static str| groups.iter().filter(move |group| group["type"] == kind);
+        let text = |value: &serde_yaml::Value| value.as_str().unwrap().to_owned();
+        let attributes: BTreeSet<String> = of("attribute_group")
+            .flat_map(|group| group["attributes"].as_sequence().unwrap())
+            .map(|attribute| text(&attribute["id"]))
+            .collect();
+        let events: BTreeSet<String> = of("event").map(|group| text(&group["name"])).collect();
         for name in super::ATTRIBUTES {
             assert!(conventions.contains(name) != attributes.contains(*name), "{name}");
         }
         for name in super::event::ALL {
             assert!(events.contains(*name) || name.starts_with("gen_ai."), "{name}");
         }
-        assert!(attributes.iter().chain(&events).all(|name| name.starts_with("onlooker.")));
+        for name in attributes.iter().chain(&events) {
+            assert!(name.starts_with("onlooker."), "{name}");
+            // A namespace must not be an attribute itself (Weaver, "illegal_namespace").
+            assert!(name.match_indices('.').all(|(at, _)| !attributes.contains(&name[..at])), "{name}");
+        }
+        // Each group as Weaver wants it.
+        for group in groups {
+            assert!(["id", "type", "brief", "stability"].iter().all(|key| group.get(key).is_some()), "{group:?}");
+            for attribute in group.get("attributes").and_then(serde_yaml::Value::as_sequence).into_iter().flatten() {
+                let defined = ["id", "type", "brief", "stability", "requirement_level"];
+                let name = attribute.get("ref").map(text);
+                assert!(
+                    name.as_ref().is_some_and(|name| attributes.contains(name))
+                        || (name.is_none() && defined.iter().all(|key| attribute.get(key).is_some())),
+                    "{attribute:?}"
+                );
+            }
+        }
     }
 }
