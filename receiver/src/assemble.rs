@@ -1,6 +1,7 @@
 //! Frames to observations, in order of time. A pure function of its input: live capture and replay share it.
 
 mod connections;
+mod files;
 mod join;
 mod lookups;
 mod mcp;
@@ -9,6 +10,7 @@ mod network;
 mod opaque;
 mod plaintext;
 mod recent;
+mod security;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use pipeline::{
 
 use self::{
     connections::Connections,
+    files::Files,
     join::{Join, Ready},
     lookups::Lookups,
     mcp::{Mcp, Outcome},
@@ -32,6 +35,7 @@ use self::{
     opaque::{Closed, Learned, Opaque},
     plaintext::{Plaintext, Seen},
     recent::Recent,
+    security::Rights,
 };
 use crate::{
     event::{Chunk, Clock, Event, EventKind, Socket, SocketKind, Source},
@@ -78,6 +82,8 @@ pub struct Assembler {
     network: Network,
     lookups: Lookups,
     opaque: Opaque,
+    files: Files,
+    rights: Rights,
     recent: Recent,
     /// Of the last heartbeat.
     counts: Vec<(String, u64)>,
@@ -110,6 +116,8 @@ impl Assembler {
             network: Network::default(),
             lookups: Lookups::default(),
             opaque: Opaque::default(),
+            files: Files::new(header.settings.files.as_ref(), header.clock),
+            rights: Rights::new(header.clock),
             counts: Vec::new(),
             recent: Recent::default(),
             plain: HashMap::new(),
@@ -152,6 +160,8 @@ impl Assembler {
                 self.connections.expire(*time);
                 let mut outcomes = Vec::new();
                 self.mcp.expire(*time, &mut outcomes);
+                self.files.expire(*time, out);
+                self.rights.expire(*time, out);
                 self.mcp(outcomes, out, commands);
                 let mut done = Vec::new();
                 self.network.expire(*time, self.clock, &mut done);
@@ -174,6 +184,8 @@ impl Assembler {
 
     /// The end: what is still open goes out as broken off.
     pub fn finish(&mut self, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
+        self.files.finish(out);
+        self.rights.finish(out);
         let mut ready = Vec::new();
         self.join.expire(None, &mut ready);
         self.ready(ready, out, commands);
@@ -198,6 +210,8 @@ impl Assembler {
         let time = self.clock.wall(event.time);
         match &event.kind {
             EventKind::Exec(exec) => {
+                // What the process did before, its earlier program did.
+                self.deeds_end(event.process, out);
                 let entry = self.table.exec(event.process, exec, event.time);
                 entry.watched |= self.settings.scope == Scope::Tree;
                 let key = entry.info.key;
@@ -235,10 +249,22 @@ impl Assembler {
                 let over = self.lookups.exit(key, event.time, self.clock);
                 self.looked_up(over, out);
                 let signal = (*signal != 0).then_some(*signal);
+                self.deeds_end(event.process, out);
                 self.process(key, time, ProcessPhase::Exit(Exit { code: *code, signal }), out);
                 self.table.exit(event.process);
             }
-            EventKind::Map { .. } | EventKind::File(_) | EventKind::Security(_) => {}
+            EventKind::Map { .. } => {}
+            EventKind::File(file) if self.settings.files.is_some() => {
+                if let Some(info) = self.doer(event.process) {
+                    self.files.event(&info, event.time, file, out);
+                }
+            }
+            EventKind::Security(security) if self.settings.security => {
+                if let Some(info) = self.doer(event.process) {
+                    self.rights.event(&info, event.time, security, &self.table, out);
+                }
+            }
+            EventKind::File(_) | EventKind::Security(_) => {}
             EventKind::Socket(socket) => {
                 self.connections.socket(event.time, socket);
                 self.mcp.socket(socket);
@@ -332,6 +358,21 @@ impl Assembler {
                 self.join.untie(key, *object);
             }
         }
+    }
+
+    /// The process of a deed, if it is watched.
+    fn doer(&mut self, process: ProcessKey) -> Option<Arc<ProcessInfo>> {
+        let tree = self.settings.scope == Scope::Tree;
+        let entry = self.table.entry(process);
+        entry.watched |= tree;
+        (entry.watched && !entry.excluded).then(|| entry.info.clone())
+    }
+
+    /// A process goes on as another program, or ends.
+    fn deeds_end(&mut self, process: ProcessKey, out: &mut Vec<Observation>) {
+        let key = self.table.key(process);
+        self.files.end(key, out);
+        self.rights.end(key, out);
     }
 
     /// Plaintext whose connection is known.

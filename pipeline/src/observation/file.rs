@@ -61,6 +61,9 @@ pub struct File {
     pub read: Option<u64>,
     /// Bytes written.
     pub written: Option<u64>,
+    /// True if it stands for deeds on several files of one folder, too many to be told each: `path` is then the folder's,
+    /// with `/*` at its end.
+    pub folded: bool,
     /// System calls that this stands for: opens, reads and writes are each one.
     pub operations: u64,
     /// From the first of them to the last.
@@ -86,6 +89,7 @@ impl File {
             length: None,
             read: None,
             written: None,
+            folded: false,
             operations: 1,
             duration: Duration::ZERO,
             sensitive: None,

@@ -78,6 +78,9 @@ pub(super) fn file(out: &mut List, file: &File, process: &ProcessInfo) {
     if file.created {
         out.set(name::ONLOOKER_FILE_CREATED, true);
     }
+    if file.folded {
+        out.set(name::ONLOOKER_FILE_FOLDED, true);
+    }
     out.count(name::ONLOOKER_FILE_READ_BYTES, file.read);
     out.count(name::ONLOOKER_FILE_WRITTEN_BYTES, file.written);
     out.count(name::ONLOOKER_FILE_OPERATIONS, Some(file.operations));

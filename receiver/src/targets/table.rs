@@ -60,6 +60,11 @@ impl Table {
         Some(entry)
     }
 
+    /// The process that has an id now, if it is known.
+    pub fn by_tgid(&self, tgid: u32) -> Option<&Entry> {
+        self.entries.get(&tgid)
+    }
+
     /// The key under which observations of a process go out.
     pub fn key(&self, key: ProcessKey) -> ProcessKey {
         self.get(key).map_or(key, |entry| entry.info.key)

@@ -1,0 +1,234 @@
+//! System calls that change rights or reach beyond the process: equal ones are told once in a while.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use pipeline::{
+    Kind, Observation, ProcessKey,
+    observation::{Action, ProcessInfo, Security, Target},
+};
+
+use crate::{
+    event::{Clock, deeds::SecurityEvent},
+    targets::table::Table,
+};
+
+/// For how long equal calls are gathered after one was told, in ns.
+const WINDOW: u64 = 1_000_000_000;
+
+/// Most kinds of calls that are remembered.
+const MOST: usize = 4096;
+
+/// How far up it is looked for the top of a process's tree.
+const GENERATIONS: usize = 64;
+
+/// Calls that were told, by what makes them equal.
+type Key = (ProcessKey, String);
+
+#[derive(Debug)]
+struct Gathered {
+    info: Arc<ProcessInfo>,
+    security: Security,
+    /// Calls since the last one that was told; the time of the latest.
+    more: u64,
+    last: u64,
+    due: u64,
+}
+
+/// What is gathered.
+pub struct Rights {
+    clock: Clock,
+    gathered: HashMap<Key, Gathered>,
+    due: BTreeMap<(u64, Key), ()>,
+}
+
+impl Rights {
+    /// Nothing was called yet.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, gathered: HashMap::new(), due: BTreeMap::new() }
+    }
+
+    /// A call of a process.
+    pub fn event(
+        &mut self,
+        info: &Arc<ProcessInfo>,
+        time: u64,
+        event: &SecurityEvent,
+        table: &Table,
+        out: &mut Vec<Observation>,
+    ) {
+        let Some(security) = security(info, event, table) else { return };
+        let key = (info.key, format!("{:?} {:?} {}", security.action, security.error, security.call));
+        if let Some(known) = self.gathered.get_mut(&key) {
+            known.more += 1;
+            known.last = time;
+            known.info = info.clone();
+            return;
+        }
+        while self.gathered.len() >= MOST
+            && let Some(((_, first), ())) = self.due.first_key_value()
+        {
+            let first = first.clone();
+            self.forget(&first, out);
+        }
+        let due = time.saturating_add(WINDOW);
+        out.push(Observation::new(self.clock.wall(time), info.clone(), Kind::Security(Box::new(security.clone()))));
+        self.due.insert((due, key.clone()), ());
+        self.gathered.insert(key, Gathered { info: info.clone(), security, more: 0, last: time, due });
+    }
+
+    fn forget(&mut self, key: &Key, out: &mut Vec<Observation>) {
+        let Some(known) = self.gathered.remove(key) else { return };
+        self.due.remove(&(known.due, key.clone()));
+        if known.more > 0 {
+            let security = Security { operations: known.more, ..known.security };
+            out.push(Observation::new(self.clock.wall(known.last), known.info, Kind::Security(Box::new(security))));
+        }
+    }
+
+    /// Time went on.
+    pub fn expire(&mut self, time: u64, out: &mut Vec<Observation>) {
+        while let Some(((due, key), ())) = self.due.first_key_value()
+            && *due <= time
+        {
+            let key = key.clone();
+            self.forget(&key, out);
+        }
+    }
+
+    /// A process goes on as another program, or ends.
+    pub fn end(&mut self, process: ProcessKey, out: &mut Vec<Observation>) {
+        let mut keys: Vec<Key> = self.gathered.keys().filter(|(key, _)| *key == process).cloned().collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.forget(&key, out);
+        }
+    }
+
+    /// Nothing more comes.
+    pub fn finish(&mut self, out: &mut Vec<Observation>) {
+        self.expire(u64::MAX, out);
+    }
+}
+
+/// What a call means; `None` if it is of no interest.
+fn security(info: &ProcessInfo, event: &SecurityEvent, table: &Table) -> Option<Security> {
+    let [first, second, ..] = event.arguments;
+    let path = |place: &Option<crate::event::deeds::Place>| place.as_ref().map(|place| place.path.clone());
+    let place = path(&event.place);
+    let target = |number: u64| target(number, event.level, table);
+    let (call, action) = match event.call.as_str() {
+        "setuid" => ("setuid", Action::SetUser { old: event.old.users(), new: event.new.users() }),
+        "setreuid" => ("setreuid", Action::SetUser { old: event.old.users(), new: event.new.users() }),
+        "setresuid" => ("setresuid", Action::SetUser { old: event.old.users(), new: event.new.users() }),
+        "setgid" => ("setgid", Action::SetGroup { old: event.old.groups(), new: event.new.groups() }),
+        "setregid" => ("setregid", Action::SetGroup { old: event.old.groups(), new: event.new.groups() }),
+        "setresgid" => ("setresgid", Action::SetGroup { old: event.old.groups(), new: event.new.groups() }),
+        "capset" => ("capset", Action::Capabilities { old: event.old.capabilities, new: event.new.capabilities }),
+        "ptrace" => ("ptrace", Action::Trace { request: first, target: target(second) }),
+        "process_vm_readv" => (
+            "process_vm_readv",
+            Action::Memory { write: false, target: target(first), bytes: u64::try_from(event.result).unwrap_or(0) },
+        ),
+        "process_vm_writev" => (
+            "process_vm_writev",
+            Action::Memory { write: true, target: target(first), bytes: u64::try_from(event.result).unwrap_or(0) },
+        ),
+        "mount" => (
+            "mount",
+            Action::Mount {
+                source: path(&event.other).filter(|source| !source.is_empty()),
+                target: place,
+                kind: Some(event.text.clone()).filter(|kind| !kind.is_empty()),
+                flags: event.arguments[3],
+            },
+        ),
+        "move_mount" => {
+            ("move_mount", Action::Mount { source: path(&event.other), target: place, kind: None, flags: 0 })
+        }
+        "umount2" => ("umount2", Action::Unmount { target: place, flags: second }),
+        "chroot" => ("chroot", Action::Root { target: place }),
+        "pivot_root" => ("pivot_root", Action::Root { target: place }),
+        "unshare" => ("unshare", Action::Namespaces { flags: first & NAMESPACES }),
+        "setns" => ("setns", Action::Namespaces { flags: second & NAMESPACES }),
+        "clone" => ("clone", Action::Namespaces { flags: first & NAMESPACES }),
+        "clone3" => ("clone3", Action::Namespaces { flags: first & NAMESPACES }),
+        "init_module" => ("init_module", Action::Module { name: None, removed: false }),
+        "finit_module" => ("finit_module", Action::Module { name: place, removed: false }),
+        "delete_module" => ("delete_module", Action::Module { name: place, removed: true }),
+        "bpf" => ("bpf", Action::Bpf { command: first }),
+        "memfd_create" => ("memfd_create", Action::Memfd { name: place }),
+        "memfd_exec" => {
+            let name = place.map(|name| name.trim_start_matches("memfd:").to_owned());
+            ("execve", Action::MemfdExec { name })
+        }
+        "bind" => {
+            let address = event.address.filter(|address| !is_own(address.ip()))?;
+            ("bind", Action::Bind { address })
+        }
+        call @ ("kill" | "tkill" | "tgkill" | "rt_sigqueueinfo" | "rt_tgsigqueueinfo" | "pidfd_send_signal") => {
+            if !is_foreign(info, first, event.level, table) {
+                return None;
+            }
+            let signal = u32::try_from(second).unwrap_or(u32::MAX);
+            let call = match call {
+                "kill" => "kill",
+                "tkill" => "tkill",
+                "tgkill" => "tgkill",
+                "rt_sigqueueinfo" => "rt_sigqueueinfo",
+                "rt_tgsigqueueinfo" => "rt_tgsigqueueinfo",
+                _ => "pidfd_send_signal",
+            };
+            (call, Action::Signal { signal, target: target(first) })
+        }
+        _ => return None,
+    };
+    Some(Security { action, call, error: (event.error != 0).then_some(event.error), operations: 1 })
+}
+
+/// All namespaces, include/uapi/linux/sched.h.
+const NAMESPACES: u64 = 0x7e02_0080;
+
+/// Loopback addresses: nobody else reaches them.
+fn is_own(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// The number of a process as an argument: a C `int`.
+fn pid(number: u64) -> i64 {
+    i64::from(u32::try_from(number & 0xffff_ffff).unwrap_or_default().cast_signed())
+}
+
+fn target(number: u64, level: u32, table: &Table) -> Target {
+    let pid = pid(number);
+    // In a PID namespace of its own a process counts otherwise than the host.
+    let known = u32::try_from(pid).ok().filter(|_| level == 0);
+    Target { pid, process: known.and_then(|tgid| table.by_tgid(tgid)).map(|entry| entry.info.key) }
+}
+
+/// Whether a process is outside the tree of the one that signals it.
+fn is_foreign(info: &ProcessInfo, number: u64, level: u32, table: &Table) -> bool {
+    let pid = pid(number);
+    if pid == -1 {
+        return true;
+    }
+    if level != 0 {
+        return false;
+    }
+    let Ok(tgid) = u32::try_from(pid.unsigned_abs()) else { return false };
+    // A process that is gone, or a thread: nothing is known of it.
+    let Some(other) = table.by_tgid(tgid) else { return false };
+    top(info.key, table) != top(other.info.key, table)
+}
+
+/// The highest watched process above one.
+fn top(process: ProcessKey, table: &Table) -> ProcessKey {
+    let above = |key: &ProcessKey| {
+        let parent = table.get(*key).and_then(|entry| entry.info.parent)?;
+        table.get(parent).filter(|entry| entry.watched).map(|entry| entry.info.key)
+    };
+    std::iter::successors(Some(process), above).take(GENERATIONS).last().unwrap_or(process)
+}
