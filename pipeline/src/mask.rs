@@ -1,178 +1,177 @@
-//! Masking of secrets in text that will be seen: arguments, URLs, error messages.
+//! Masking of secrets in text that will be seen: messages, arguments, URLs, error messages.
 //!
-//! A secret becomes `[REDACTED:<Kind>]`. Kinds are found by their own form (`sk-ant-…`, PEM) or by their place (value
-//! of `API_KEY=`, of `--token`, of `Authorization:`, password in a URL). All patterns run in time linear in the text,
-//! and masking what is masked changes nothing.
+//! A secret becomes `[REDACTED:<Kind>]` ([`KINDS`]). Kinds are found by their own form (`sk-ant-…`, PEM) or by their place
+//! (value of `API_KEY=`, of `--token`, of `Authorization:`, password in a URL). A text is gone over a fixed number of
+//! times, each in time linear in its length, and masking what is masked changes nothing.
 
-use std::{borrow::Cow, ops::Range, sync::LazyLock};
+use std::borrow::Cow;
 
-use regex::Regex;
-
-mod patterns;
+mod args;
+mod context;
+mod forms;
+mod kinds;
+mod marker;
+mod names;
+mod numbers;
+mod scan;
 #[cfg(test)]
 mod tests;
+mod url;
+mod values;
 
-use patterns::{Check, PATTERNS, Pattern};
+pub use args::{args, args_with};
+pub use kinds::{Class, Example, Info, KINDS};
+pub use names::secret_name;
 
-/// What a marker starts with.
-const MARKER: &str = "[REDACTED:";
+use marker::MARKER;
+use scan::Found;
 
-struct Compiled {
-    pattern: &'static Pattern,
-    regex: Regex,
+/// Kinds that are no credentials, and are masked only where that is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extra(u8);
+
+impl Extra {
+    /// None of them.
+    pub const NONE: Extra = Extra(0);
+    pub(crate) const CARD: Extra = Extra(1);
+    pub(crate) const SSN: Extra = Extra(2);
+    pub(crate) const EMAIL: Extra = Extra(4);
+    pub(crate) const ENTROPY: Extra = Extra(8);
+    pub(crate) const HEX: Extra = Extra(16);
+    /// What says something about a person.
+    pub const PERSONAL: Extra = Extra(1 | 2 | 4);
+
+    /// The kind of this name; `None` for credentials, which nobody switches off, and for names of nothing.
+    pub fn named(name: &str) -> Option<Extra> {
+        match name {
+            "CreditCardLuhn" => Some(Self::CARD),
+            "SsnPattern" => Some(Self::SSN),
+            "EmailAddress" => Some(Self::EMAIL),
+            "GenericHighEntropy" => Some(Self::ENTROPY),
+            "GenericHex" => Some(Self::HEX),
+            _ => None,
+        }
+    }
+
+    /// These and the other ones.
+    #[must_use]
+    pub fn with(self, other: Extra) -> Extra {
+        Extra(self.0 | other.0)
+    }
+
+    /// These without the other ones.
+    #[must_use]
+    pub fn without(self, other: Extra) -> Extra {
+        Extra(self.0 & !other.0)
+    }
+
+    fn has(self, other: Extra) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
-static COMPILED: LazyLock<Vec<Compiled>> = LazyLock::new(|| {
-    let compile = |pattern| Some(Compiled { pattern, regex: Regex::new(&pattern_text(pattern)).ok()? });
-    PATTERNS.iter().filter_map(compile).collect()
-});
-
-fn pattern_text(pattern: &Pattern) -> String {
-    pattern.regex.replace("{NAME}", patterns::SECRET_NAME)
+/// What is masked besides credentials.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Other known kinds.
+    pub extra: Extra,
+    /// Names of the operator's kinds: their masks count as masks.
+    pub names: Vec<String>,
 }
 
-/// Masks known kinds of secrets in free text as `[REDACTED:<Kind>]`.
+/// Credentials only.
+static CREDENTIALS: Rules = Rules { extra: Extra::NONE, names: Vec::new() };
+
+/// Masks credentials in free text as `[REDACTED:<Kind>]`.
 pub fn text(text: &str) -> Cow<'_, str> {
     text_counted(text).0
 }
 
 /// As [`text`], with the kind of each secret that was masked.
 pub fn text_counted(text: &str) -> (Cow<'_, str>, Vec<&'static str>) {
-    let (mut masked, mut kinds) = pass(text);
-    // What one pass took can have hidden another secret's name or border: until nothing more is found.
-    for _ in 1..PASSES {
-        if matches!(masked, Cow::Borrowed(_)) {
-            break;
-        }
-        let (next, more) = pass(&masked);
-        let Cow::Owned(next) = next else { break };
-        masked = Cow::Owned(next);
-        kinds.extend(more);
-    }
-    (masked, kinds)
+    text_with(text, &CREDENTIALS)
 }
 
-/// More than this many passes only hostile text would need.
-const PASSES: usize = 8;
-
-fn pass(text: &str) -> (Cow<'_, str>, Vec<&'static str>) {
-    let mut found = Vec::new();
-    let mut from = 0;
-    // What is masked already stays, and nothing is looked for across it.
-    while let Some(at) = text.get(from..).and_then(|rest| rest.find(MARKER)) {
-        let start = from + at;
-        let Some(length) = marker_length(text.get(start..).unwrap_or_default()) else {
-            // Not a marker after all: search goes on as if it were plain, from the segment's beginning.
-            let next = start + MARKER.len();
-            let end = text.get(next..).and_then(|rest| rest.find(MARKER)).map_or(text.len(), |at| next + at);
-            find(text, from..end, &mut found);
-            from = end;
-            continue;
-        };
-        find(text, from..start, &mut found);
-        from = start + length;
-    }
-    find(text, from..text.len(), &mut found);
-    replace(text, found)
-}
-
-/// Masks secrets in a command's arguments: known kinds, values of secret options (`--api-key X`, `--token=X`,
-/// `-H 'Authorization: …'`), passwords in URLs, `KEY=value` of secret names.
-pub fn args(args: Vec<String>) -> Vec<String> {
-    let tool = args.first().map_or("", |path| path.rsplit('/').next().unwrap_or(path)).to_owned();
-    let mut after = After::Nothing;
-    let mask = |arg: String| {
-        let (now, next) = (after, patterns::after(&tool, &arg));
-        after = next;
-        let marked = arg.starts_with(MARKER);
-        match now {
-            After::Secret if Check::Assigned.passes(&arg) && !marked => {
-                after = After::Nothing;
-                format!("{MARKER}SecretValue]")
-            }
-            After::UserPassword if !marked => match arg.split_once(':') {
-                Some((user, password)) if !password.is_empty() && !password.starts_with(MARKER) => {
-                    format!("{user}:{MARKER}Password]")
-                }
-                _ => arg,
-            },
-            _ => match patterns::assigned(&arg).map(|at| arg.split_at(at)) {
-                // The whole rest is the value, delimiters included.
-                Some((name, value)) if !value.starts_with(MARKER) => format!("{name}{MARKER}SecretValue]"),
-                _ => match text(&arg) {
-                    Cow::Borrowed(_) => arg,
-                    Cow::Owned(masked) => masked,
-                },
-            },
-        }
-    };
-    args.into_iter().map(mask).collect()
-}
-
-/// What the argument after an option is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum After {
-    Nothing,
-    Secret,
-    UserPassword,
-}
-
-/// Masks credentials and secret query keys in a URL or a request target.
+/// Masks credentials in a URL or a request target.
 pub fn target(target: &str) -> Cow<'_, str> {
     text(target)
 }
 
-/// The length of the marker that the text starts with.
-fn marker_length(text: &str) -> Option<usize> {
-    let kind = text.strip_prefix(MARKER)?;
-    let length = kind.bytes().take_while(u8::is_ascii_alphanumeric).count();
-    (length > 0 && kind.as_bytes().get(length) == Some(&b']')).then_some(MARKER.len() + length + 1)
-}
+/// More than this many passes only hostile text would need. It is masked as a whole.
+const PASSES: usize = 6;
 
-type Found = (Range<usize>, &'static str);
-
-fn find(text: &str, within: Range<usize>, found: &mut Vec<Found>) {
-    let Some(segment) = text.get(within.clone()) else { return };
-    if segment.len() < patterns::SHORTEST {
-        return;
-    }
-    for Compiled { pattern, regex } in COMPILED.iter() {
-        for captures in regex.captures_iter(segment) {
-            // The secret is the group named `s`.
-            let Some(secret) = captures.name("s") else { continue };
-            if !pattern.check.passes(secret.as_str()) {
-                continue;
-            }
-            // A secret ends where a word ends, so that no rest of it can look like another.
-            let rest = segment.as_bytes().get(secret.end()..).unwrap_or_default();
-            let end = secret.end() + rest.iter().take_while(|byte| patterns::is_word(**byte)).count();
-            found.push((within.start + secret.start()..within.start + end, pattern.kind));
+/// As [`text_counted`], by other rules.
+pub fn text_with<'a>(text: &'a str, rules: &Rules) -> (Cow<'a, str>, Vec<&'static str>) {
+    let mut kinds = Vec::new();
+    let mut masked = Cow::Borrowed(text);
+    // What one pass took can have hidden another secret's name or border: until nothing more is found.
+    for _ in 0..PASSES {
+        let found = find(&masked, rules);
+        if found.is_empty() {
+            return (masked, kinds);
         }
+        kinds.extend(found.iter().map(|found| found.kind.name()));
+        masked = Cow::Owned(replace(&masked, &found));
     }
+    if find(&masked, rules).is_empty() {
+        return (masked, kinds);
+    }
+    kinds.push(kinds::Kind::SecretValue.name());
+    (Cow::Owned(format!("{MARKER}{}]", kinds::Kind::SecretValue.name())), kinds)
 }
 
-fn replace(text: &str, mut found: Vec<Found>) -> (Cow<'_, str>, Vec<&'static str>) {
-    if found.is_empty() {
-        return (Cow::Borrowed(text), Vec::new());
-    }
-    // Overlapping finds become one; the kind is that of the first, and of two that start together the longer.
-    found.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
-    let mut merged: Vec<Found> = Vec::new();
-    for (range, kind) in found {
+/// True if the text is a mask and nothing else.
+pub fn is_mask(text: &str, rules: &Rules) -> bool {
+    marker::is_marker(text, rules)
+}
+
+/// The masks in a text, as ranges, in order.
+pub fn masks<'a>(text: &'a str, rules: &'a Rules) -> impl Iterator<Item = std::ops::Range<usize>> + 'a {
+    let found = memchr::memmem::find_iter(text.as_bytes(), MARKER.as_bytes()).filter_map(|start| {
+        let length = marker::length(text.as_bytes().get(start..)?, rules)?;
+        Some(start..start + length)
+    });
+    found.collect::<Vec<_>>().into_iter()
+}
+
+/// Finds in order that do not overlap.
+fn find(text: &str, rules: &Rules) -> Vec<Found> {
+    let mut found = scan::scan(text, rules);
+    // Overlapping ones become one; its kind is the most specific, and of equal ones the first.
+    found.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end)));
+    let mut merged: Vec<Found> = Vec::with_capacity(found.len());
+    for next in found {
         match merged.last_mut() {
-            Some((last, _)) if range.start < last.end => last.end = last.end.max(range.end),
-            _ => merged.push((range, kind)),
+            Some(last) if next.start < last.end => {
+                last.end = last.end.max(next.end);
+                if next.rank > last.rank {
+                    (last.kind, last.rank) = (next.kind, next.rank);
+                }
+            }
+            _ => merged.push(next),
         }
     }
+    merged
+}
+
+fn replace(text: &str, found: &[Found]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
-    for (range, kind) in &merged {
-        out.push_str(text.get(from..range.start).unwrap_or_default());
+    for found in found {
+        out.push_str(text.get(from..found.start).unwrap_or_default());
+        let quote = |out: &mut String| {
+            if let Some((slashes, quote)) = found.quote {
+                out.extend(std::iter::repeat_n('\\', slashes));
+                out.push(char::from(quote));
+            }
+        };
+        quote(&mut out);
         out.push_str(MARKER);
-        out.push_str(kind);
+        out.push_str(found.kind.name());
         out.push(']');
-        from = range.end;
+        quote(&mut out);
+        from = found.end;
     }
     out.push_str(text.get(from..).unwrap_or_default());
-    (Cow::Owned(out), merged.into_iter().map(|(_, kind)| kind).collect())
+    out
 }
