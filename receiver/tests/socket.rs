@@ -37,11 +37,16 @@ struct Watch {
 
 /// Watches what this test forks from now on, or, without `children`, what it names.
 fn watch(test: &str, children: bool, capture: Capture) -> Option<Watch> {
-    let one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if !Command::new("python3").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED {test}: needs python3");
         return None;
     }
+    watch_any(test, children, capture)
+}
+
+/// The same, without python3.
+fn watch_any(test: &str, children: bool, capture: Capture) -> Option<Watch> {
+    let one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let scope = if children { Scope::Tree } else { Scope::Host };
     match Probes::load(Options { scope, watch_children: children, capture, ..Options::default() }) {
         Ok(mut probes) => {

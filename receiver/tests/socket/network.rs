@@ -254,6 +254,69 @@ server.join()
     assert_eq!(accepted.iter().filter_map(|(_, received)| *received).sum::<u64>(), 10_000);
 }
 
+/// What `a_process_without_python_is_told` watches: this very test, run again by it.
+#[test]
+#[ignore = "run by another test"]
+#[allow(clippy::print_stdout, reason = "its output is read")]
+fn played_by_the_watched_process() {
+    use std::{
+        io::Read,
+        net::{TcpListener, TcpStream, UdpSocket},
+        os::unix::net::{UnixListener, UnixStream},
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut far, _) = listener.accept().unwrap();
+    near.write_all(&[1; 1000]).unwrap();
+    far.read_exact(&mut [0; 1000]).unwrap();
+    far.write_all(&[1; 10]).unwrap();
+    near.read_exact(&mut [0; 10]).unwrap();
+    drop(far);
+    assert_eq!(near.read(&mut [0; 1]).unwrap(), 0);
+    drop(near);
+    println!("\nlistener {}", listener.local_addr().unwrap());
+    let closed = listener.local_addr().unwrap();
+    drop(listener);
+    assert!(TcpStream::connect(closed).is_err());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut near = UnixStream::connect(&path).unwrap();
+    let (mut far, _) = listener.accept().unwrap();
+    near.write_all(b"12345").unwrap();
+    far.read_exact(&mut [0; 5]).unwrap();
+    println!("path {}", path.display());
+    let (one, two) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    two.send_to(b"123", one.local_addr().unwrap()).unwrap();
+    one.recv(&mut [0; 9]).unwrap();
+    println!("udp {}", one.local_addr().unwrap());
+}
+
+#[test]
+fn a_process_without_python_is_told() {
+    let test = "a_process_without_python_is_told";
+    let Some(watch) = watch_any(test, true, Capture::default()) else { return };
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "network::played_by_the_watched_process", "--ignored", "--nocapture"]);
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let tgid = child.id();
+    let told = words(&lines(child));
+    let seen = watch.observations(tgid);
+    let of = |name: &str| seen.to(&told[name]).into_iter().map(|one| (one.phase, outcome(one))).collect::<Vec<_>>();
+    let whole = |sent, received| (ConnectionPhase::Connect, (None, Some(sent), Some(received)));
+    let refused = (ConnectionPhase::Connect, (Some("ECONNREFUSED".into()), None, None));
+    assert_eq!(of("listener"), [whole(1000, 10), refused]);
+    assert_eq!(of("path"), [whole(5, 0)]);
+    assert_eq!(of("udp"), [whole(3, 0)]);
+    let accepted = seen.connections.iter().filter(|one| one.phase == ConnectionPhase::Accept { count: 1 });
+    let accepted: Vec<_> = accepted.map(|one| (one.transport, outcome(one))).collect();
+    assert_eq!(accepted[0], (Transport::Tcp, (None, Some(10), Some(1000))));
+    assert_eq!(
+        accepted[1..].iter().map(|one| one.0).collect::<BTreeSet<_>>(),
+        [Transport::Udp, Transport::Unix].into()
+    );
+}
+
 /// A name server for loopback, by UDP and TCP: `cut.` answers are whole by TCP only, `void.` is never answered.
 const NAME_SERVER: &str = r#"
 import struct, threading
