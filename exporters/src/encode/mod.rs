@@ -466,4 +466,6 @@ fn log_record(observation: &Observation, record: &Record) -> LogRecord {
 }
 
 #[cfg(test)]
+mod registry_tests;
+#[cfg(test)]
 pub(crate) mod tests;

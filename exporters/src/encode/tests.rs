@@ -1,9 +1,10 @@
 //! A turn with everything in it, as OTLP/JSON. The golden file changes only with a reason in the commit:
 //! `UPDATE_GOLDEN=1 cargo test -p onlooker-exporters` writes it anew.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::sync::Arc;
+pub(super) use std::time::Duration;
 
-use pipeline::{
+pub(super) use pipeline::{
     ConnectionKey, Kind, Observation, ProcessKey, SpanContext, SpanId, Timestamp, TraceId,
     observation::{
         Agent, AgentTurn, Api, CallError, Evidence, Exit, Finding, Heartbeat, Host, Loss, LossReason, Match, ModelCall,
@@ -18,11 +19,11 @@ use super::*;
 
 const SECOND: u64 = 1_000_000_000;
 
-fn at(seconds: u64) -> Timestamp {
+pub(super) fn at(seconds: u64) -> Timestamp {
     Timestamp(1_795_000_000 * SECOND + seconds * SECOND)
 }
 
-fn process(tgid: u32, executable: &str, args: &[&str], agent: Option<&str>) -> Arc<ProcessInfo> {
+pub(super) fn process(tgid: u32, executable: &str, args: &[&str], agent: Option<&str>) -> Arc<ProcessInfo> {
     Arc::new(ProcessInfo {
         key: ProcessKey { tgid, start: u64::from(tgid) * SECOND },
         parent: Some(ProcessKey { tgid: 1, start: 1 }),
@@ -49,7 +50,7 @@ fn process(tgid: u32, executable: &str, args: &[&str], agent: Option<&str>) -> A
     })
 }
 
-fn placed(time: u64, process: &Arc<ProcessInfo>, span: &str, parent: Option<&str>, kind: Kind) -> Observation {
+pub(super) fn placed(time: u64, process: &Arc<ProcessInfo>, span: &str, parent: Option<&str>, kind: Kind) -> Observation {
     let id = |name: &str| SpanId::derive(&[name.as_bytes()]);
     let context =
         SpanContext { trace_id: TraceId::derive(&[b"trace"]), span_id: id(span), parent_span_id: parent.map(id) };
@@ -152,7 +153,7 @@ pub(crate) fn turn() -> Vec<Observation> {
     ]
 }
 
-fn others() -> Vec<Observation> {
+pub(super) fn others() -> Vec<Observation> {
     let agent = process(10, "/usr/bin/agent", &["agent"], Some("agent"));
     let finding = Finding {
         name: "onlooker.finding.tool_without_process",
