@@ -74,3 +74,21 @@ impl<'de> Deserialize<'de> for Files {
         deserializer.deserialize_any(Form)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_or_keys() {
+        let files = |text: &str| serde_json::from_str::<Files>(text);
+        assert_eq!(files("true").unwrap(), Files::default());
+        assert_eq!(files("false").unwrap().probes(), probes::Files::Off);
+        let keys = files(r#"{"reads": "none", "sensitive_paths": ["/srv/*"]}"#).unwrap();
+        assert_eq!(keys.probes(), probes::Files::Changes);
+        assert_eq!(keys.settings().unwrap().sensitive_paths, ["/srv/*"]);
+        assert_eq!(files(r#"{"reads": "all"}"#).unwrap().settings().unwrap().reads, Reads::All);
+        assert!(files(r#"{"read": "all"}"#).unwrap_err().to_string().contains("unknown field `read`"));
+        assert!(files("7").unwrap_err().to_string().contains("`sensitive_paths`"));
+    }
+}

@@ -1,1 +1,100 @@
-//! Rights.
+//! Calls that change rights or reach beyond the process.
+
+use receiver::{
+    event::{Event, EventKind, deeds::SecurityEvent},
+    probes::Files,
+};
+
+use super::{python, watch};
+
+fn told(events: &[Event]) -> Vec<&SecurityEvent> {
+    let security = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Security(security) => Some(security.as_ref()),
+        _ => None,
+    });
+    security.collect()
+}
+
+fn call<'a>(told: &[&'a SecurityEvent], name: &str) -> &'a SecurityEvent {
+    told.iter().find(|event| event.call == name).unwrap_or_else(|| panic!("{name} was not told"))
+}
+
+/// Everything here is refused, undone, or ends with the process.
+#[test]
+fn rights_are_told_before_and_after_with_the_outcome() {
+    let Some(watch) = watch("rights_are_told_before_and_after_with_the_outcome", Files::Off) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    python(
+        folder.path(),
+        r#"
+def t(f):
+    try: return f()
+    except OSError as e: return e
+header = (ctypes.c_uint32 * 2)(0x20080522, 0); data = (ctypes.c_uint32 * 6)()
+libc.syscall(125, header, data); data[0] &= ~(1 << 20); libc.syscall(126, header, data)
+os.setgid(1234)
+os.setresuid(1001, 1002, 1003)
+t(lambda: os.setuid(0))
+t(lambda: os.kill(1, 15))
+libc.ptrace(16, 1 << 29, 0, 0)
+os.setresuid(-1, -1, -1)
+"#,
+    );
+    let events = watch.stop();
+    let told = told(&events);
+    let calls: Vec<(&str, u32)> = told.iter().map(|event| (event.call.as_str(), event.error)).collect();
+    assert_eq!(calls, [("capset", 0), ("setgid", 0), ("setresuid", 0), ("setuid", 1), ("kill", 1), ("ptrace", 3)]);
+    let capset = call(&told, "capset");
+    assert_eq!(capset.old.capabilities & !capset.new.capabilities, 1 << 20);
+    assert_eq!((told[1].old.group, told[1].new.group), ([0; 3], [1234; 3]));
+    assert_eq!((told[2].old.user, told[2].new.user), ([0; 3], [1001, 1002, 1003]));
+    assert_eq!((told[3].old.user, told[3].new.user), ([1001, 1002, 1003], [1001, 1002, 1003]));
+    assert_eq!(told[4].arguments[..2], [1, 15]);
+}
+
+#[test]
+fn the_system_and_files_in_memory_are_told() {
+    let Some(watch) = watch("the_system_and_files_in_memory_are_told", Files::Off) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (pid, lines) = python(
+        folder.path(),
+        r#"
+import socket
+m = os.memfd_create("invented"); os.write(m, open("/bin/true", "rb").read())
+if os.fork() == 0: os.execve(f"/proc/self/fd/{m}", ["x"], {})
+os.wait()
+s = socket.socket(socket.AF_INET6); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("::", 18767)); s.close()
+s = socket.socket(); s.bind(("0.0.0.0", 0)); s.close()
+libc.syscall(321, 5, 0, 0)
+libc.syscall(176, b"invented_module", 0)
+libc.syscall(308, 0, 0x40000000)
+if os.fork() == 0:
+    print(libc.unshare(0x20000), libc.mount(b"none", b"/", None, 0x44000, None), libc.mount(b"invented", os.getcwdb(), b"tmpfs", 2, None), libc.umount2(b".", 2), libc.chroot(b"/proc"), flush=True)
+    os._exit(0)
+os.wait()
+"#,
+    );
+    let events = watch.stop();
+    let told = told(&events);
+    let path = |event: &SecurityEvent| event.place.as_ref().map(|place| place.path.clone()).unwrap_or_default();
+    assert_eq!(path(call(&told, "memfd_create")), "invented");
+    assert_eq!(path(call(&told, "memfd_exec")), "memfd:invented");
+    let binds: Vec<_> = told.iter().filter(|event| event.call == "bind").filter_map(|event| event.address).collect();
+    assert_eq!(binds, ["[::]:18767".parse().unwrap()]);
+    assert_eq!(call(&told, "bpf").arguments[0], 5);
+    assert_ne!(call(&told, "bpf").error, 0);
+    assert_eq!(path(call(&told, "delete_module")), "invented_module");
+    assert_eq!(call(&told, "setns").arguments[1], 0x4000_0000);
+    assert!(told.iter().all(|event| event.level == 0 || lines.is_empty()), "{pid}");
+    // In a sandbox some of it is refused: then that is told.
+    let unshare = call(&told, "unshare");
+    assert_eq!(unshare.arguments[0], 0x20000);
+    if lines == ["0 0 0 0 0"] {
+        let mount = told.iter().filter(|event| event.call == "mount").nth(1).unwrap();
+        assert_eq!((mount.error, mount.text.as_str(), mount.arguments[3]), (0, "tmpfs", 2));
+        assert_eq!(path(mount), folder.path().canonicalize().unwrap().to_string_lossy());
+        assert_eq!(mount.other.as_ref().map(|source| source.path.as_str()), Some("invented"));
+        assert_eq!(call(&told, "umount2").arguments[1], 2);
+        assert_eq!(path(call(&told, "chroot")), "/proc");
+    }
+}
