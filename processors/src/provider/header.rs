@@ -1,6 +1,6 @@
 //! What a request's header fields tell of the call.
 
-use pipeline::{SpanContext, SpanId, TraceId, observation::Headers};
+use pipeline::{SpanContext, observation::Headers};
 
 use super::json::Object;
 
@@ -12,28 +12,24 @@ pub fn remote_parent(headers: &Headers) -> Option<SpanContext> {
     if fields.next().is_some() {
         return None;
     }
-    traceparent(value.trim())
-}
-
-fn traceparent(value: &str) -> Option<SpanContext> {
-    let mut parts = value.splitn(5, '-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str| text.len() == 2 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if !hex(version) || version == "ff" || !hex(flags) || (version == "00" && parts.next().is_some()) {
-        return None;
-    }
-    Some(SpanContext { trace_id: TraceId::parse(trace)?, span_id: SpanId::parse(span)?, parent_span_id: None })
+    SpanContext::from_traceparent(value)
 }
 
 /// The same of a message on a WebSocket, which has no header fields: codex puts it into `client_metadata`.
 pub fn remote_parent_in(body: &Object<'_>) -> Option<SpanContext> {
-    traceparent(body.object("client_metadata")?.str("ws_request_header_traceparent")?.trim())
+    SpanContext::from_traceparent(&body.object("client_metadata")?.str("ws_request_header_traceparent")?)
 }
 
-/// How often the client tried before, by its own count (`x-stainless-retry-count` of OpenAI's and Anthropic's SDKs).
-/// Absent for a first try.
+/// How often the client tried before, by its own count (`x-stainless-retry-count` of the SDKs of OpenAI, Anthropic, Groq,
+/// Together and others; `amz-sdk-request: attempt=2; max=4` of Amazon's). Absent for a first try.
 pub fn resend_count(headers: &Headers) -> Option<u64> {
-    headers.get("x-stainless-retry-count")?.trim().parse().ok().filter(|count| *count > 0)
+    let counted = || headers.get("x-stainless-retry-count")?.trim().parse::<u64>().ok();
+    let attempt = || {
+        let fields = headers.get("amz-sdk-request")?.split(';');
+        let attempt: u64 = fields.filter_map(|field| field.trim().strip_prefix("attempt=")).next()?.parse().ok()?;
+        attempt.checked_sub(1)
+    };
+    counted().or_else(attempt).filter(|count| *count > 0)
 }
 
 /// The conversation that the agent names in a header: Claude Code's and Codex's.
@@ -54,25 +50,30 @@ mod tests {
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn traceparent_is_strict() {
-        assert!(traceparent(GOOD).is_some());
-        assert!(traceparent(&GOOD.replacen("00", "01", 1)).is_some());
-        assert!(traceparent(&format!("{}-more", GOOD.replacen("00", "cc", 1))).is_some());
-        for bad in [
-            "",
-            "00",
-            &GOOD.to_uppercase(),
-            &GOOD.replacen("00", "ff", 1),
-            &format!("{GOOD}-more"),
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+    fn traceparent_is_taken_once() {
+        let field = |value: &str| ("traceparent".to_owned(), value.to_owned());
+        let of = |fields: Vec<(String, String)>| remote_parent(&Headers(fields));
+        assert!(of(vec![field(GOOD)]).is_some_and(|parent| parent.parent_span_id.is_none()));
+        assert!(of(vec![field(&format!(" {GOOD} "))]).is_some());
+        assert!(of(vec![field(GOOD), field(GOOD)]).is_none());
+        assert!(of(vec![field(&GOOD.to_uppercase())]).is_none());
+        assert!(of(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn clients_count_their_tries() {
+        for (name, value, count) in [
+            ("x-stainless-retry-count", "2", Some(2)),
+            ("x-stainless-retry-count", "0", None),
+            ("x-stainless-retry-count", "x", None),
+            ("amz-sdk-request", "attempt=3; max=4", Some(2)),
+            ("amz-sdk-request", "ttl=20201231T120000Z; attempt=2", Some(1)),
+            ("amz-sdk-request", "attempt=1", None),
+            ("amz-sdk-request", "attempt=0", None),
         ] {
-            assert!(traceparent(bad).is_none(), "{bad}");
+            let headers = Headers(vec![(name.into(), value.into())]);
+            assert_eq!(resend_count(&headers), count, "{name}: {value}");
         }
-        let twice = Headers(vec![("traceparent".into(), GOOD.into()), ("traceparent".into(), GOOD.into())]);
-        assert!(remote_parent(&twice).is_none());
     }
 
     #[test]

@@ -1,12 +1,20 @@
-//! Ollama (`POST /api/chat`, `/api/generate`, `/api/embed`). Facts from Ollama's API reference: a stream, which is the
-//! default, is one JSON document a line, the last with `done: true`, `done_reason` and the counts; there are no ids.
+//! Ollama (`POST /api/chat`, `/api/generate`, `/api/embed`, `/api/embeddings`). Facts from Ollama's API reference and its
+//! `api/types.go`: a stream, which is the default, is one JSON document a line, the last with `done: true`, `done_reason`
+//! and the counts; an answer has no id; a tool's result names the tool, newer ones also its call. A request without a
+//! message or with an empty prompt only loads the model.
 
-use pipeline::observation::{Api, ModelCall, Operation, RequestedTool, ToolResult};
+use std::borrow::Cow;
+
+use pipeline::observation::{Api, Message, MessagePart, ModelCall, Operation, RequestedTool, ToolResult};
+use serde_json::json;
 
 use super::{
     failure,
     format::{Format, NoStream, Step, Stream},
-    json::Object,
+    json::{self, Object},
+    media,
+    openai_chat::content as chat,
+    said::{self, Said},
     thread::MessageDigest,
 };
 
@@ -16,8 +24,12 @@ pub const CHAT: Format = Format {
     operation: Operation::Chat,
     provider: "ollama",
     shape: |body| body.has("model") && body.array("messages").is_some(),
-    request,
-    plain: |body, call| one(body, call),
+    request: |body, call| {
+        parameters(body, call);
+        messages(body, call);
+        body.array("messages").is_none_or(|messages| !messages.is_empty())
+    },
+    plain: one,
     stream: || Box::<Lines>::default(),
 };
 
@@ -27,8 +39,12 @@ pub const GENERATE: Format = Format {
     operation: Operation::TextCompletion,
     provider: "ollama",
     shape: |body| body.has("model") && body.has("prompt"),
-    request,
-    plain: |body, call| one(body, call),
+    request: |body, call| {
+        parameters(body, call);
+        prompt(body, call);
+        body.str("prompt").is_none_or(|prompt| !prompt.is_empty()) || body.has("images")
+    },
+    plain: one,
     stream: || Box::<Lines>::default(),
 };
 
@@ -50,7 +66,7 @@ pub const EMBED: Format = Format {
     stream: || Box::new(NoStream),
 };
 
-fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
+fn parameters(body: &Object<'_>, call: &mut ModelCall) {
     let asked = &mut call.parameters;
     asked.model = body.string("model");
     asked.stream = body.bool("stream").unwrap_or(true);
@@ -64,24 +80,44 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
         asked.stop_sequences = options.strings("stop");
         asked.seed = options.int("seed");
     }
-    if body.has("format") {
+    // "json", or a schema; an empty text is none.
+    if body.has("format") && body.str("format").as_deref() != Some("") {
         asked.output_type = Some("json".into());
     }
-    let thread = &mut call.thread;
-    thread.has_tools = body.array("tools").is_some_and(|tools| !tools.is_empty());
+    // A level, or only whether.
+    asked.reasoning_level = body.string("think");
+    call.thread.has_tools = body.array("tools").is_some_and(|tools| !tools.is_empty());
+    if let Some(content) = &mut call.content {
+        content.tools = chat::tools(body);
+    }
+}
+
+fn messages(body: &Object<'_>, call: &mut ModelCall) {
     let mut system: Option<MessageDigest> = None;
     for message in body.objects("messages") {
         let role = message.str("role").unwrap_or_default();
+        let text = message.str("content").unwrap_or_default();
+        let tool = message.string("tool_name").or_else(|| message.string("name"));
+        let id = message.string("tool_call_id");
+        if let Some(content) = &mut call.content {
+            let parts = match role.as_ref() {
+                "tool" => vec![result(id.clone(), tool.clone(), &text)],
+                _ => parts(&message),
+            };
+            content.input.push(Message { role: role.clone().into_owned(), parts, ..Message::default() });
+        }
+        let thread = &mut call.thread;
+        if role == "system" && thread.messages.is_empty() {
+            system.get_or_insert_with(MessageDigest::new).text(&text);
+            continue;
+        }
         let mut digest = MessageDigest::new();
-        digest.text(&message.str("content").unwrap_or_default());
+        digest.text(&text);
         match role.as_ref() {
-            "system" if thread.messages.is_empty() => {
-                system.get_or_insert_with(MessageDigest::new).text(&message.str("content").unwrap_or_default());
-                continue;
-            }
             "tool" => {
-                let id = message.string("tool_name").or_else(|| message.string("name")).unwrap_or_default();
-                thread.tool_results.push(ToolResult { id, ..ToolResult::default() });
+                let response = call.content.is_some().then(|| media::result(&text));
+                let id = id.or(tool).unwrap_or_default();
+                thread.tool_results.push(ToolResult { id, is_error: false, response });
             }
             "assistant" => thread.tool_results.clear(),
             _ => {}
@@ -89,14 +125,64 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
         thread.from_user = role == "user";
         thread.messages.push(digest.finish(&role));
     }
-    if let Some(prompt) = body.str("prompt") {
-        let mut digest = MessageDigest::new();
-        digest.text(&prompt);
-        thread.from_user = true;
-        thread.messages.push(digest.finish("user"));
+    call.thread.system = system.map(|digest| digest.finish("system"));
+}
+
+/// A tool's result: by its call, or by the tool's name where there is no id.
+fn result(id: Option<String>, name: Option<String>, text: &str) -> MessagePart {
+    let response = media::result(text);
+    match (id, name) {
+        (None, Some(name)) => {
+            MessagePart::Other(json!({"type": "tool_call_response", "name": name, "response": response}))
+        }
+        (id, _) => MessagePart::ToolCallResponse { id, response },
     }
-    thread.system = system.map(|digest| digest.finish("system"));
-    true
+}
+
+/// Thoughts, text, images and calls of a message.
+fn parts(message: &Object<'_>) -> Vec<MessagePart> {
+    let mut parts: Vec<MessagePart> = Vec::new();
+    parts.extend(message.string("thinking").map(|content| MessagePart::Reasoning { content }));
+    parts.extend(message.string("content").map(MessagePart::text));
+    parts.extend(images(message));
+    parts.extend(message.objects("tool_calls").map(|raw| {
+        let tool = tool(&raw);
+        MessagePart::tool_call(tool.id, tool.name, &tool.arguments)
+    }));
+    parts
+}
+
+/// Images in base64, of a kind that is not told.
+fn images(of: &Object<'_>) -> Vec<MessagePart> {
+    of.strings("images").into_iter().map(|data| media::blob(None, "image", data)).collect()
+}
+
+fn prompt(body: &Object<'_>, call: &mut ModelCall) {
+    let system = body.str("system").filter(|text| !text.is_empty());
+    if let Some(system) = &system {
+        let mut digest = MessageDigest::new();
+        digest.text(system);
+        call.thread.system = Some(digest.finish("system"));
+    }
+    let Some(text) = body.string("prompt") else { return };
+    said::prompt(call, &[text]);
+    if let Some(content) = &mut call.content {
+        content.system_instructions = system.map(Cow::into_owned).map(MessagePart::text).into_iter().collect();
+        if let Some(message) = content.input.last_mut() {
+            message.parts.extend(images(body));
+        }
+    }
+}
+
+fn tool(raw: &Object<'_>) -> RequestedTool {
+    let function = raw.object("function").unwrap_or_default();
+    let arguments = function.raw("arguments").unwrap_or_default();
+    RequestedTool {
+        id: raw.string("id"),
+        name: function.string("name").unwrap_or_default(),
+        // An object, but some servers in its place send its text.
+        arguments: json::string(arguments).map_or_else(|| arguments.to_owned(), Cow::into_owned),
+    }
 }
 
 /// A whole answer is one line.
@@ -108,7 +194,7 @@ fn one(body: &Object<'_>, call: &mut ModelCall) {
 
 #[derive(Default)]
 struct Lines {
-    tools: Vec<RequestedTool>,
+    said: Said,
 }
 
 impl Stream for Lines {
@@ -118,30 +204,29 @@ impl Stream for Lines {
             return Step::TERMINAL;
         }
         call.reply.model = data.string("model").or(call.reply.model.take());
-        let mut content = data.string("response").is_some() || data.string("thinking").is_some();
-        if let Some(message) = data.object("message") {
-            content |= message.string("content").is_some() || message.string("thinking").is_some();
-            for tool in message.objects("tool_calls") {
-                content = true;
-                let Some(function) = tool.object("function") else { continue };
-                self.tools.push(RequestedTool {
-                    id: tool.string("id"),
-                    name: function.string("name").unwrap_or_default(),
-                    arguments: function.raw("arguments").unwrap_or_default().to_owned(),
-                });
-            }
+        let message = data.object("message");
+        let of = message.as_ref().unwrap_or(data);
+        let mut content = self.said.thought(call, &of.str("thinking").unwrap_or_default());
+        content |= self.said.text(call, &of.str("content").or_else(|| of.str("response")).unwrap_or_default());
+        for raw in of.objects("tool_calls") {
+            content = true;
+            self.said.tools.push(tool(&raw));
         }
         if data.bool("done") != Some(true) {
             return Step::content(content);
         }
-        call.reply.finish_reasons = data.string("done_reason").into_iter().collect();
+        self.said.reason = data.string("done_reason");
         call.usage.input = data.count("prompt_eval_count");
         call.usage.output = data.count("eval_count");
         Step { content, terminal: true }
     }
 
+    fn cut(&mut self) {
+        self.said.cut = true;
+    }
+
     fn finish(self: Box<Self>, call: &mut ModelCall) -> bool {
-        call.tool_calls = self.tools;
+        self.said.finish(call);
         false
     }
 }
