@@ -34,6 +34,7 @@ impl Agents {
             self.order.push_back(trace);
         }
         let known = self.traces.entry(trace).or_default();
+        let full = known.len() >= AGENTS;
         match known.iter_mut().find(|(other, _)| *other == key) {
             // A conversation's id may come with a later call; it does not go away.
             Some((_, old)) if **old != agent => {
@@ -41,8 +42,8 @@ impl Agents {
                 *old = Arc::new(OnBehalf { conversation_id, ..agent });
             }
             Some(_) => {}
-            None if known.len() < AGENTS => known.push((key, Arc::new(agent))),
-            None => {}
+            None if full => {}
+            None => known.push((key, Arc::new(agent))),
         }
     }
 
