@@ -156,7 +156,7 @@ def run(stage, client, prompt, options):
     # The front needs a package that the SDKs' environment has.
     python = stage.home / "venv-sdk/bin/python" if needs.get("http2") or client.provider != "provider.py" else sys.executable
     provider = subprocess.Popen([python, PROVIDER / front[0], *front[1:], stage.cert, stage.key, ledger], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                env={**os.environ, "E2E_COMMAND": options.command})
+                                env={**os.environ, "E2E_COMMAND": options.command, **({"E2E_STEPS": json.dumps(options.steps)} if getattr(options, "steps", None) else {})})
     port = provider.stdout.readline().strip()
     values = {"url": f"{'http' if needs.get('plain') else 'https'}://localhost:{port}", "port": port, "npm": str(binaries), "home": str(stage.home), "prompt": prompt, "cert": str(stage.authority)}
     for name, text in (client.files or {}).items():
@@ -263,4 +263,5 @@ def main():
     return failed
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -69,6 +69,18 @@ def shell_call(tools, command):
     return "shell", {"command": command}
 
 
+STEPS = json.loads(os.environ.get("E2E_STEPS", "null"))
+
+
+def scripted(tools):
+    """With E2E_STEPS (a JSON list of lists of commands): what is to be run next, for a request that offers a shell;
+    else None. Each such request is one step; after the last one nothing is run."""
+    if STEPS is None or not any(name in SHELLS for name, _ in tools):
+        return None
+    with lock:
+        return STEPS.pop(0) if STEPS else []
+
+
 def text_of(content):
     if isinstance(content, str):
         return content
@@ -180,9 +192,12 @@ def chat(handler, request):
     usage = {"prompt_tokens": 100 + n, "completion_tokens": 10 + n, "total_tokens": 110 + 2 * n,
              "prompt_tokens_details": {"cached_tokens": 64}, "completion_tokens_details": {"reasoning_tokens": 5}}
     command = os.environ.get("E2E_COMMAND", "echo hello")
-    name, arguments = shell_call(tools, command)
+    commands = scripted(tools)
+    if commands is None:
+        commands = [command] * (2 if how["parallel"] else 1) if how["tool"] else []
+    made = [shell_call(tools, command) for command in commands]
     calls = [{"index": i, "id": f"call_e2e{n}_{i}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
-             for i in range(2 if how["parallel"] else 1)] if how["tool"] else []
+             for i, (name, arguments) in enumerate(made)]
     finish = "tool_calls" if calls else "stop"
     truth = dict(api="chat", id=id, model=request["model"], response_model=model, input=usage["prompt_tokens"], output=usage["completion_tokens"],
                  cached=64, reasoning=5, finish=[finish], stream=bool(request.get("stream")), status=200, tools=[c["id"] for c in calls])
@@ -198,7 +213,7 @@ def chat(handler, request):
     events = [delta({"role": "assistant", "content": ""})]
     if calls:
         for c in calls:
-            events.append(delta({"tool_calls": [{**c, "function": {"name": name, "arguments": ""}}]}))
+            events.append(delta({"tool_calls": [{**c, "function": {"name": c["function"]["name"], "arguments": ""}}]}))
             arguments = c["function"]["arguments"]
             for at in range(0, len(arguments), 5):
                 events.append(delta({"tool_calls": [{"index": c["index"], "function": {"arguments": arguments[at:at + 5]}}]}))
@@ -230,16 +245,22 @@ def responses(handler, request):
     usage = {"input_tokens": 200 + n, "input_tokens_details": {"cached_tokens": 32}, "output_tokens": 20 + n,
              "output_tokens_details": {"reasoning_tokens": 7}, "total_tokens": 220 + 2 * n}
     command = os.environ.get("E2E_COMMAND", "echo hello")
-    name, arguments = shell_call(tools, command)
-    call = {"type": "function_call", "id": f"fc_e2e{n}", "call_id": f"call_e2e{n}", "name": name, "arguments": json.dumps(arguments), "status": "completed"}
+    commands = scripted(tools)
+    if commands is None:
+        commands = [command] if how["tool"] else []
+    calls = []
+    for at, command in enumerate(commands):
+        name, arguments = shell_call(tools, command)
+        mark = f"{n}_{at}" if at else f"{n}"
+        calls.append({"type": "function_call", "id": f"fc_e2e{mark}", "call_id": f"call_e2e{mark}", "name": name, "arguments": json.dumps(arguments), "status": "completed"})
     words = {"type": "message", "id": f"msg_e2e{n}", "role": "assistant", "status": "completed",
              "content": [{"type": "output_text", "text": "hello", "annotations": []}]}
-    item = call if how["tool"] else words
-    done = {"id": id, "object": "response", "created_at": 1, "status": "completed", "model": model, "output": [item], "usage": usage,
+    items = calls or [words]
+    done = {"id": id, "object": "response", "created_at": 1, "status": "completed", "model": model, "output": items, "usage": usage,
             "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "error": None, "incomplete_details": None, "instructions": None, "metadata": {},
             "temperature": 1.0, "top_p": 1.0, "service_tier": "default"}
     ledger(api="responses", id=id, model=request["model"], response_model=model, input=usage["input_tokens"], output=usage["output_tokens"], cached=32,
-           reasoning=7, finish=["tool_calls" if how["tool"] else "stop"], stream=bool(request.get("stream")), status=200, tools=[call["call_id"]] if how["tool"] else [])
+           reasoning=7, finish=["tool_calls" if calls else "stop"], stream=bool(request.get("stream")), status=200, tools=[call["call_id"] for call in calls])
     if not request.get("stream"):
         return handler.document(200, done)
     started = {**done, "status": "in_progress", "output": [], "usage": None}
@@ -247,18 +268,19 @@ def responses(handler, request):
     add = lambda kind, **fields: events.append((kind, {"type": kind, "sequence_number": next(seq), **fields}))
     add("response.created", response=started)
     add("response.in_progress", response=started)
-    if how["tool"]:
-        add("response.output_item.added", output_index=0, item={**call, "arguments": "", "status": "in_progress"})
+    for index, call in enumerate(calls):
+        add("response.output_item.added", output_index=index, item={**call, "arguments": "", "status": "in_progress"})
         for at in range(0, len(call["arguments"]), 5):
-            add("response.function_call_arguments.delta", item_id=call["id"], output_index=0, delta=call["arguments"][at:at + 5])
-        add("response.function_call_arguments.done", item_id=call["id"], output_index=0, name=name, arguments=call["arguments"])
-    else:
+            add("response.function_call_arguments.delta", item_id=call["id"], output_index=index, delta=call["arguments"][at:at + 5])
+        add("response.function_call_arguments.done", item_id=call["id"], output_index=index, name=call["name"], arguments=call["arguments"])
+        add("response.output_item.done", output_index=index, item=call)
+    if not calls:
         add("response.output_item.added", output_index=0, item={**words, "content": [], "status": "in_progress"})
         add("response.content_part.added", item_id=words["id"], output_index=0, content_index=0, part={"type": "output_text", "text": "", "annotations": []})
         for i in range(how["chunks"]):
             add("response.output_text.delta", item_id=words["id"], output_index=0, content_index=0, delta=f"word{i} ", logprobs=[])
         add("response.output_text.done", item_id=words["id"], output_index=0, content_index=0, text="hello", logprobs=[])
-    add("response.output_item.done", output_index=0, item=item)
+        add("response.output_item.done", output_index=0, item=words)
     add("response.completed", response=done)
     handler.stream(events, how["delay"], False, how["gzip"])
 
@@ -282,12 +304,17 @@ def messages(handler, request):
     id = f"msg_e2e{n}"
     usage = {"input_tokens": 50 + n, "cache_read_input_tokens": 400, "cache_creation_input_tokens": 30, "output_tokens": 40 + n}
     command = os.environ.get("E2E_COMMAND", "echo hello")
-    name, arguments = shell_call(tools, command)
-    tool = {"type": "tool_use", "id": f"toolu_e2e{n}", "name": name, "input": arguments}
-    content = ([{"type": "thinking", "thinking": "hm", "signature": "c2ln"}] if how["thinking"] else []) + ([tool] if how["tool"] else [{"type": "text", "text": "hello"}])
-    stop = "tool_use" if how["tool"] else "end_turn"
+    commands = scripted(tools)
+    if commands is None:
+        commands = [command] if how["tool"] else []
+    calls = []
+    for at, command in enumerate(commands):
+        name, arguments = shell_call(tools, command)
+        calls.append({"type": "tool_use", "id": f"toolu_e2e{n}" + (f"_{at}" if at else ""), "name": name, "input": arguments})
+    content = ([{"type": "thinking", "thinking": "hm", "signature": "c2ln"}] if how["thinking"] else []) + (calls or [{"type": "text", "text": "hello"}])
+    stop = "tool_use" if calls else "end_turn"
     truth = dict(api="messages", id=id, model=request["model"], response_model=model, input=50 + n + 430, output=40 + n, cached=400, finish=[stop],
-                 stream=bool(request.get("stream")), status=200, tools=[tool["id"]] if how["tool"] else [])
+                 stream=bool(request.get("stream")), status=200, tools=[call["id"] for call in calls])
     ledger(**truth)
     whole = {"id": id, "type": "message", "role": "assistant", "model": model, "content": content, "stop_reason": stop, "stop_sequence": None, "usage": usage}
     if not request.get("stream"):

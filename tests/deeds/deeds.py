@@ -1,0 +1,197 @@
+"""Asks real agents, by a scripted model on loopback, to run commands, and compares the tree that onlooker tells with the
+truth that strace recorded around each command.
+
+usage: deeds.py --home DIR [--onlooker PATH] [--agents claude-code,codex] [NAME…]
+
+Every command is wrapped in `strace -f`, which sees each fork, exec and exit on its own. Of each scenario it is checked:
+every program that ran is there once, with its pid, arguments and outcome; it hangs (through its parents) under the
+execute_tool span of the call that asked for it, and under no other; its parent is the program that started it; and nothing
+hangs under a call that its command did not start. Needs strace; agents are installed as by tests/agents/agents.py.
+"""
+import argparse, collections, json, pathlib, re, shlex, sys, tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "agents"))
+import agents
+
+GIT = ("git init -q repo; cd repo; git config user.email e2e@example.invalid; git config user.name e2e; echo one > file.txt; git add .; git commit -qm one; cd ..; "
+       "git clone -q repo copy; sed -i s/one/two/ copy/file.txt; cat copy/file.txt")
+# name → steps; a step is the commands of one answer.
+SCENARIOS = {
+    "one": [["/bin/echo hello"]],
+    "pipeline": [["seq 1 100 | grep 7 | wc -l"]],
+    "parallel": [["/bin/echo first; ls /etc | wc -l", "/bin/echo second; uname -a | tr a-z A-Z"]],
+    "sequence": [["/bin/echo a; ls / | wc -l"], ["/bin/echo b; ls / | wc -l"], ["/bin/echo c; ls / | wc -l"]],
+    "background": [["python3 -m http.server --bind 127.0.0.1 0 > /dev/null 2>&1 & sleep 0.3; echo started; (sleep 3; kill $!) > /dev/null 2>&1 &"], ["/bin/echo later | cat"]],
+    "children": [["for i in $(seq 1 200); do /bin/true $i & done; wait"]],
+    "git": [[GIT]],
+    "fails": [["ls /does/not/exist | cat; /bin/false"]],
+    "killed": [["sh -c 'kill -9 $$'; sleep 60 & kill -TERM $!; wait"]],
+}
+
+
+def wrap(command, folder, number):
+    """The command below strace, and where its truth will stand."""
+    trace = folder / f"{number}.trace"
+    return f"strace -f -q -s 65536 -e abbrev=none -e trace=execve,execveat,fork,vfork,clone,clone3 -o {trace} -- sh -c {shlex.quote(command)}", trace
+
+
+CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(execve|execveat|fork|vfork|clone|clone3)(\(| resumed>)(.*)$")
+STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+
+
+def unescape(text):
+    return text.encode().decode("unicode_escape").encode("latin-1").decode("utf-8", "replace")
+
+
+def truth(trace):
+    """[(pid, argv, exit, parent pid)] of every program that was executed; exit: code, -signal, or None if it was replaced."""
+    programs, waiting, parents = [], {}, {}
+    last = {}
+    for line in trace.read_text(errors="replace").splitlines():
+        if found := CALL.match(line):
+            pid, name, _, rest = int(found[1]), found[2], found[3], found[4]
+            whole = waiting.pop(pid, "") + rest
+            if whole.endswith("<unfinished ...>"):
+                waiting[pid] = whole[:-len("<unfinished ...>")]
+                continue
+            result = whole.rsplit("=", 1)[-1].strip()
+            if name.startswith("exec"):
+                if result == "0":
+                    argv = whole[whole.index("[") + 1:]
+                    argv = argv[:argv.index("], [")] if "], [" in argv else argv[:argv.index("]")]
+                    programs.append([pid, [unescape(word) for word in STRING.findall(argv)], None, parents.get(pid)])
+                    last[pid] = programs[-1]
+            elif result.isdigit() and "CLONE_THREAD" not in whole:
+                parents[int(result)] = pid
+                for program in programs:  # the child may have been faster than its parent's return
+                    if program[0] == int(result) and program[3] is None:
+                        program[3] = pid
+        elif found := re.match(r"^(\d+) +\+\+\+ (?:exited with (\d+)|killed by (\w+))", line):
+            pid = int(found[1])
+            if pid in last:
+                last[pid][2] = int(found[2]) if found[2] else "-" + found[3]
+    return [tuple(program) for program in programs]
+
+
+def told(path):
+    """Spans of processes and tools: (tools by span id, processes as dicts)."""
+    tools, processes, turns = {}, [], []
+    for line in path.read_text().splitlines():
+        for resource in json.loads(line).get("resourceSpans", []):
+            for scope in resource["scopeSpans"]:
+                for span in scope["spans"]:
+                    attributes = {entry["key"]: next(iter(entry["value"].values())) for entry in span.get("attributes", [])}
+                    entry = dict(id=span["spanId"], parent=span.get("parentSpanId", ""), name=span["name"], attributes=attributes, trace=span["traceId"])
+                    if attributes.get("gen_ai.operation.name") == "execute_tool" and "mcp.method.name" not in attributes:
+                        tools[entry["id"]] = entry
+                    elif attributes.get("gen_ai.operation.name") == "invoke_agent":
+                        turns.append(entry)
+                    elif "process.pid" in attributes and "process.executable.name" in attributes:
+                        args = attributes.get("process.command_args", {}).get("values", [])
+                        entry["argv"] = [next(iter(value.values())) for value in args]
+                        entry["pid"] = int(attributes["process.pid"])
+                        code = attributes.get("process.exit.code")
+                        entry["exit"] = None if attributes.get("onlooker.process.replaced") else "-" + attributes["onlooker.process.exit.signal"] if "onlooker.process.exit.signal" in attributes else int(code) if code is not None else "?"
+                        processes.append(entry)
+    return tools, processes, turns
+
+
+def check(calls, out):
+    """calls: [(call id, truth)]. Gives the number of programs and what is wrong."""
+    tools, processes, turns = told(out)
+    spans = {entry["id"]: entry for entry in processes}
+    by_call = {entry["attributes"].get("gen_ai.tool.call.id"): entry for entry in tools.values()}
+    wrong, count = [], 0
+
+    def tool_of(entry):
+        for _ in range(300):
+            if entry is None:
+                return None
+            if entry["parent"] in tools:
+                return tools[entry["parent"]]
+            entry = spans.get(entry["parent"])
+
+    used = set()
+    for id, programs in calls:
+        tool = by_call.get(id)
+        if tool is None:
+            wrong.append(f"{id}: no execute_tool span")
+            continue
+        if tool["attributes"].get("onlooker.tool.evidence") != "process":
+            wrong.append(f"{id}: not tied to a process ({tool['attributes'].get('onlooker.tool.evidence')})")
+        if not programs:
+            wrong.append(f"{id}: strace recorded nothing")
+        for pid, argv, exit, parent in programs:
+            count += 1
+            fitting = [entry for entry in processes if entry["pid"] == pid and entry["id"] not in used and entry["argv"][:50] == argv[:50]]
+            if not fitting:
+                near = [short(entry["argv"]) for entry in processes if entry["pid"] == pid]
+                wrong.append(f"{id}: {pid} {short(argv)} is missing (of this pid: {near})")
+                continue
+            entry = fitting[0]
+            used.add(entry["id"])
+            if entry["exit"] != exit:
+                wrong.append(f"{id}: {pid} {short(argv)} exit {entry['exit']}, was {exit}")
+            owner = tool_of(entry)
+            if owner is not tool:
+                wrong.append(f"{id}: {pid} {short(argv)} hangs under {owner and owner['attributes'].get('gen_ai.tool.call.id')}")
+            above = spans.get(entry["parent"])
+            # A parent that only forked has no span of its own: the next one above that has.
+            if parent is not None and above is not None and above["pid"] != parent and any(other["pid"] == parent for other in processes):
+                wrong.append(f"{id}: {pid} {short(argv)} hangs under pid {above['pid']}, was started by {parent}")
+    # The agent's own shells around the command, and strace: whatever is above a program that is accounted for.
+    above, shells = set(), set()
+    for id in used:
+        while (entry := spans.get(id)) and id not in above:
+            above.add(id)
+            shells.add(entry["pid"])
+            id = entry["parent"]
+    for entry in processes:
+        owner = tool_of(entry)
+        if owner is not None and entry["id"] not in used and entry["pid"] not in shells:
+            wrong.append(f"pid {entry['pid']} {short(entry['argv'])} hangs under {owner['attributes'].get('gen_ai.tool.call.id')}, which did not start it")
+    return count, wrong, len(turns)
+
+
+def short(argv):
+    return [word[:40] for word in argv[:5]]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=pathlib.Path, required=True)
+    parser.add_argument("--onlooker", default="onlooker")
+    parser.add_argument("--agents", default="claude-code,codex")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    options.home, options.bare, options.command = options.home.resolve(), False, ""
+    stage, failed = agents.Stage(options.home), False
+    for client in agents.CLIENTS:
+        if client.name not in options.agents.split(","):
+            continue
+        for name, steps in SCENARIOS.items():
+            if options.names and name not in options.names:
+                continue
+            folder = pathlib.Path(tempfile.mkdtemp(prefix="onlooker-deeds-"))
+            traces, options.steps = [], []
+            for step in steps:
+                wrapped = [wrap(command, folder, len(traces) + at) for at, command in enumerate(step)]
+                traces += [trace for _, trace in wrapped]
+                options.steps.append([command for command, _ in wrapped])
+            ledger, _, code, logs = agents.run(stage, client, "e2e: tool", options)
+            ids = [id for call in ledger for id in call.get("tools") or []]
+            if len(ids) != len(traces):
+                print(f"| {client.name} | {name} | not run: {len(ids)} calls of {len(traces)}, exit {code}, logs {logs} |", flush=True)
+                failed = True
+                continue
+            calls = [(id, truth(trace) if trace.exists() else []) for id, trace in zip(ids, traces)]
+            count, wrong, turns = check(calls, logs / "out.jsonl")
+            failed |= bool(wrong)
+            print(f"| {client.name} | {name} | {len(ids)} | {count} | {len(wrong)} |", flush=True)
+            for line, times in collections.Counter(wrong).most_common(12):
+                print("   ", line, f"(logs {logs}, {folder})" if line == wrong[0] else "", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
