@@ -120,6 +120,32 @@ pub fn text_with<'a>(text: &'a str, rules: &Rules) -> (Cow<'a, str>, Vec<&'stati
     (Cow::Owned(format!("{MARKER}{}]", kinds::Kind::SecretValue.name())), kinds)
 }
 
+/// Masks the value of a member, a header or a variable of this name: all of it if the name is a secret's.
+pub fn value_with<'a>(name: &str, value: &'a str, rules: &Rules) -> (Cow<'a, str>, Vec<&'static str>) {
+    let header = ["authorization", "cookie"].into_iter().find(|ending| {
+        let start = name.len().checked_sub(ending.len());
+        start.and_then(|start| name.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(ending))
+    });
+    let short = names::is_ambiguous(name) && value.len() < context::SHORT;
+    let (masked, kinds) = text_with(value, rules);
+    let own = header.is_some() || (secret_name(name) && !short);
+    if !own || value.is_empty() || values::is_reference(value.as_bytes()) || is_mask(&masked, rules) {
+        return (masked, kinds);
+    }
+    let kind = match header {
+        Some("cookie") => kinds::Kind::Cookie,
+        Some(_) => kinds::Kind::Authorization,
+        None => kinds::Kind::SecretValue,
+    };
+    (Cow::Owned(format!("{MARKER}{}]", kind.name())), vec![kind.name()])
+}
+
+/// True if a number of this name is a secret: a PIN, but not a count.
+pub fn secret_number(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    secret_name(name) && context::NUMBERS.iter().any(|word| lower.contains(word))
+}
+
 /// True if the text is a mask and nothing else.
 pub fn is_mask(text: &str, rules: &Rules) -> bool {
     marker::is_marker(text, rules)

@@ -172,7 +172,7 @@ fn take(scan: &mut Scan<'_>, place: &Place, name: &str, kind: Kind) {
     let number = scan.slice(start, end).iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
     if number && !strict && place.tie != Tie::Direct {
         let lower = name.to_ascii_lowercase();
-        if !["pass", "pin", "secret", "pwd"].iter().any(|word| lower.contains(word)) {
+        if !NUMBERS.iter().any(|word| lower.contains(word)) {
             return;
         }
     }
@@ -181,8 +181,11 @@ fn take(scan: &mut Scan<'_>, place: &Place, name: &str, kind: Kind) {
     scan.value(start, end, kind, quote);
 }
 
+/// Parts of names whose values are secrets also if they are numbers.
+pub(super) const NUMBERS: &[&str] = &["pass", "pin", "secret", "pwd"];
+
 /// A value of `token` that is shorter is a piece of text.
-const SHORT: usize = 6;
+pub(super) const SHORT: usize = 6;
 
 /// `Authorization` or `Cookie` was found; or `"auth"`, as registries' files have it.
 pub(super) fn header(scan: &mut Scan<'_>, start: usize, end: usize) {

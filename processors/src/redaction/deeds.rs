@@ -1,12 +1,40 @@
 //! Texts of what processes did: paths and names.
 
-use pipeline::observation::{Action, Connection, Dns, Endpoint, File, Security};
+use pipeline::observation::{Action, Connection, Dns, Endpoint, File, Owner, Security, Workload};
 
 use super::Masker;
 
 pub fn file(file: &mut File, masker: &mut Masker) {
     masker.text(&mut file.path);
     masker.optional(&mut file.other);
+    masker.optional(&mut file.sensitive);
+}
+
+pub fn workload(workload: &mut Workload, masker: &mut Masker) {
+    let Workload {
+        container_id,
+        runtime,
+        container_name,
+        image_name,
+        image_tag,
+        pod_uid,
+        pod_name,
+        namespace,
+        pod_container,
+        owner,
+        unit,
+    } = workload;
+    let names = [container_id, runtime, container_name, image_name, image_tag, pod_uid, pod_name, namespace];
+    for name in names.into_iter().chain([pod_container, unit]) {
+        masker.optional(name);
+    }
+    match owner {
+        Some(Owner::Deployment { name, replica_set: made } | Owner::CronJob { name, job: made }) => {
+            masker.text(name);
+            masker.text(made);
+        }
+        None => {}
+    }
 }
 
 pub fn security(security: &mut Security, masker: &mut Masker) {
@@ -18,7 +46,10 @@ pub fn security(security: &mut Security, masker: &mut Masker) {
         }
         Action::Unmount { target, .. } | Action::Root { target } => masker.optional(target),
         Action::Module { name, .. } | Action::Memfd { name } | Action::MemfdExec { name } => masker.optional(name),
-        Action::SensitiveFile { path, .. } => masker.text(path),
+        Action::SensitiveFile { path, category } => {
+            masker.text(path);
+            masker.text(category);
+        }
         // Numbers only.
         Action::SetUser { .. }
         | Action::SetGroup { .. }
@@ -43,7 +74,8 @@ pub fn connection(connection: &mut Connection, masker: &mut Masker) {
 
 pub fn dns(dns: &mut Dns, masker: &mut Masker) {
     masker.text(&mut dns.name);
-    for alias in &mut dns.aliases {
-        masker.text(alias);
-    }
+    masker.text(&mut dns.kind);
+    masker.optional(&mut dns.code);
+    masker.each(&mut dns.addresses);
+    masker.each(&mut dns.aliases);
 }

@@ -3,18 +3,25 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use pipeline::{
-    mask,
+    mask::{self, Rules},
     telemetry::{Counter, Telemetry, names},
 };
 use regex::Regex;
 
 use super::config::Config;
 
-/// What a mask begins with. Nothing is looked for in masks that are there.
+/// What a mask begins with.
 const MARKER: &str = "[REDACTED:";
+
+/// What has a secret's name and no form of its own.
+const VALUE: &str = "SecretValue";
+
+/// A text that still changes after so many rounds is masked as a whole.
+const ROUNDS: usize = 8;
 
 /// The known kinds of secrets, and the operator's patterns.
 pub(super) struct Masker {
+    rules: Rules,
     patterns: Vec<(String, Regex)>,
     telemetry: Arc<Telemetry>,
     counters: BTreeMap<String, Counter>,
@@ -26,7 +33,9 @@ impl Masker {
             Ok(regex) => Ok((pattern.name.clone(), regex)),
             Err(error) => Err(format!("pattern {:?}: {error}", pattern.name)),
         });
-        Ok(Self { patterns: patterns.collect::<Result<_, _>>()?, telemetry, counters: BTreeMap::new() })
+        let names = config.patterns.iter().map(|pattern| pattern.name.clone()).collect();
+        let rules = Rules { extra: config.extra(), names };
+        Ok(Self { rules, patterns: patterns.collect::<Result<_, _>>()?, telemetry, counters: BTreeMap::new() })
     }
 
     fn count(&mut self, kind: &str) {
@@ -38,15 +47,48 @@ impl Masker {
         self.counters.insert(kind.to_owned(), counter);
     }
 
-    /// The masked text, if there is anything to mask.
-    pub fn masked(&mut self, text: &str) -> Option<String> {
-        let (known, kinds) = mask::text_counted(text);
-        let changed = matches!(known, Cow::Owned(_));
+    fn count_all(&mut self, kinds: Vec<&'static str>) {
         for kind in kinds {
             self.count(kind);
         }
-        let own = self.own(&known);
-        own.or_else(|| changed.then(|| known.into_owned()))
+    }
+
+    /// The masked text, if there is anything to mask.
+    pub fn masked(&mut self, text: &str) -> Option<String> {
+        let (known, kinds) = mask::text_with(text, &self.rules);
+        let known = match known {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(known) => Some(known),
+        };
+        self.count_all(kinds);
+        if self.patterns.is_empty() {
+            return known;
+        }
+        self.settle(text, known)
+    }
+
+    /// Applies the operator's patterns, and what their masks uncover, until nothing changes any more.
+    fn settle(&mut self, text: &str, mut masked: Option<String>) -> Option<String> {
+        for _ in 0..ROUNDS {
+            let Some(own) = self.own(masked.as_deref().unwrap_or(text)) else { return masked };
+            let (known, kinds) = mask::text_with(&own, &self.rules);
+            let known = known.into_owned();
+            self.count_all(kinds);
+            masked = Some(known);
+        }
+        Some(self.whole())
+    }
+
+    /// A mask for something that is masked as a whole.
+    pub fn whole(&mut self) -> String {
+        self.count(VALUE);
+        format!("{MARKER}{VALUE}]")
+    }
+
+    /// The mask of a number, if it is a card's.
+    pub fn number(&mut self, digits: &str) -> Option<String> {
+        // Shorter ones are none, and most are.
+        if digits.len() < 13 && self.patterns.is_empty() { None } else { self.masked(digits) }
     }
 
     /// Masks a text.
@@ -72,53 +114,44 @@ impl Masker {
 
     /// Masks a URL or a request target.
     pub fn target(&mut self, target: &mut String) {
-        if let Cow::Owned(masked) = mask::target(target) {
-            self.count_new(target, &masked);
-            *target = masked;
-        }
         self.text(target);
+    }
+
+    /// Masks the value of a header, a variable or a member of this name.
+    pub fn value(&mut self, name: &str, value: &mut String) {
+        let (masked, kinds) = mask::value_with(name, value, &self.rules);
+        if let Cow::Owned(masked) = masked {
+            *value = masked;
+        }
+        self.count_all(kinds);
+        if !self.patterns.is_empty()
+            && let Some(masked) = self.settle(value, None)
+        {
+            *value = masked;
+        }
     }
 
     /// Masks a command's arguments, where one tells what the next one is.
     pub fn args(&mut self, args: &mut Vec<String>) {
-        let masked = mask::args(args.clone());
-        if masked != *args {
-            for (before, after) in args.iter().zip(&masked) {
-                self.count_new(before, after);
-            }
-            *args = masked;
-        }
-        for arg in args {
-            if let Some(masked) = self.own(arg) {
-                *arg = masked;
+        let (masked, kinds) = mask::args_with(std::mem::take(args), &self.rules);
+        *args = masked;
+        self.count_all(kinds);
+        if !self.patterns.is_empty() {
+            for arg in args {
+                if let Some(masked) = self.settle(arg, None) {
+                    *arg = masked;
+                }
             }
         }
     }
 
-    /// Counts the masks that were not there before.
-    fn count_new(&mut self, before: &str, after: &str) {
-        if before == after {
-            return;
-        }
-        let mut old: Vec<&str> = kinds(before).collect();
-        for kind in kinds(after) {
-            match old.iter().position(|other| *other == kind) {
-                Some(at) => drop(old.swap_remove(at)),
-                None => self.count(kind),
-            }
-        }
-    }
-
-    /// Applies the operator's patterns, one after the other, outside of masks.
+    /// Applies the operator's patterns, one after the other, outside of masks. `None` if they find nothing.
     fn own(&mut self, text: &str) -> Option<String> {
-        if self.patterns.is_empty() {
-            return None;
-        }
         let patterns = std::mem::take(&mut self.patterns);
         let mut result: Option<String> = None;
         for (name, regex) in &patterns {
             let text = result.as_deref().unwrap_or(text);
-            let found = find(text, regex);
+            let found = self.find(text, regex);
             if found.is_empty() {
                 continue;
             }
@@ -137,45 +170,26 @@ impl Masker {
         self.patterns = patterns;
         result
     }
-}
 
-/// Start and end of each match outside of masks, in order.
-fn find(text: &str, regex: &Regex) -> Vec<(usize, usize)> {
-    // Most texts have nothing to mask; this needs no captures.
-    if !regex.is_match(text) {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    let mut from = 0;
-    loop {
-        let mask = next_mask(text, from);
-        let piece = text.get(from..mask.map_or(text.len(), |(start, _)| start)).unwrap_or_default();
-        for captures in regex.captures_iter(piece) {
-            if let Some(secret) = captures.name("secret").or_else(|| captures.get(0))
-                && !secret.is_empty()
-            {
-                found.push((from + secret.start(), from + secret.end()));
+    /// Start and end of each match outside of masks, in order.
+    fn find(&self, text: &str, regex: &Regex) -> Vec<(usize, usize)> {
+        // Most texts have nothing to mask; this needs no captures.
+        if !regex.is_match(text) {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        let mut from = 0;
+        for mask in mask::masks(text, &self.rules).chain(std::iter::once(text.len()..text.len())) {
+            let piece = text.get(from..mask.start).unwrap_or_default();
+            for captures in regex.captures_iter(piece) {
+                if let Some(secret) = captures.name("secret").or_else(|| captures.get(0))
+                    && !secret.is_empty()
+                {
+                    found.push((from + secret.start(), from + secret.end()));
+                }
             }
+            from = mask.end;
         }
-        let Some((_, end)) = mask else { return found };
-        from = end;
+        found
     }
-}
-
-/// Start and end of the first mask from here on. What only begins like one is none: else it would hide what follows.
-fn next_mask(text: &str, mut from: usize) -> Option<(usize, usize)> {
-    loop {
-        let start = from + text.get(from..)?.find(MARKER)?;
-        let kind = start + MARKER.len();
-        let length = text.get(kind..)?.bytes().take_while(u8::is_ascii_alphanumeric).count();
-        if length > 0 && text.as_bytes().get(kind + length) == Some(&b']') {
-            return Some((start, kind + length + 1));
-        }
-        from = kind;
-    }
-}
-
-/// The kinds of the masks in a text.
-fn kinds(text: &str) -> impl Iterator<Item = &str> {
-    text.split(MARKER).skip(1).filter_map(|rest| rest.split_once(']')).map(|(kind, _)| kind)
 }

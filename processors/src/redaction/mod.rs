@@ -4,6 +4,7 @@
 //! everything that the processors before it made, and with the operator's own patterns.
 
 mod config;
+mod content;
 mod deeds;
 mod mask;
 #[cfg(test)]
@@ -121,9 +122,24 @@ fn process_info(info: &mut ProcessInfo, masker: &mut Masker) {
     masker.optional(&mut info.cwd);
     masker.optional(&mut info.user);
     masker.optional(&mut info.cgroup);
-    for value in info.markers.values_mut() {
-        masker.text(value);
+    masker.optional(&mut info.container_id);
+    for (name, value) in &mut info.markers {
+        masker.value(name, value);
     }
+    if let Some(build) = &mut info.build {
+        masker.optional(&mut build.gnu);
+        masker.text(&mut build.hash);
+    }
+    if let Some(workload) = &mut info.workload {
+        shared(workload, |workload| deeds::workload(workload, masker));
+    }
+    shared(&mut info.host, |host| {
+        for text in [&mut host.name, &mut host.boot_id, &mut host.arch, &mut host.kernel] {
+            masker.text(text);
+        }
+        masker.optional(&mut host.id);
+        masker.optional(&mut host.node);
+    });
     if let Some(agent) = &mut info.agent {
         masker.text(&mut agent.name);
         masker.optional(&mut agent.version);
@@ -131,13 +147,26 @@ fn process_info(info: &mut ProcessInfo, masker: &mut Masker) {
     masker.optional(&mut info.service_name);
 }
 
+/// Changes what is shared only if there is something to change.
+fn shared<T: Clone + PartialEq>(value: &mut Arc<T>, change: impl FnOnce(&mut T)) {
+    let mut changed = T::clone(value);
+    change(&mut changed);
+    if changed != **value {
+        *value = Arc::new(changed);
+    }
+}
+
 /// Bodies are content: no exporter writes them.
 fn exchange(exchange: &mut Exchange, masker: &mut Masker) {
     masker.target(&mut exchange.request.target);
+    masker.text(&mut exchange.request.method);
+    if let Some(facts) = &mut exchange.facts {
+        self::facts(facts, masker);
+    }
     let response = exchange.response.iter_mut().map(|response| &mut response.headers);
     for headers in std::iter::once(&mut exchange.request.headers).chain(response) {
-        for (_, value) in &mut headers.0 {
-            masker.text(value);
+        for (name, value) in &mut headers.0 {
+            masker.value(name, value);
         }
     }
 }
@@ -153,10 +182,17 @@ fn model_call(call: &mut ModelCall, masker: &mut Masker) {
     masker.optional(&mut parameters.previous_response_id);
     masker.optional(&mut parameters.service_tier);
     masker.each(&mut parameters.encoding_formats);
+    masker.optional(&mut parameters.prompt_name);
+    masker.optional(&mut parameters.prompt_version);
+    masker.optional(&mut parameters.data_source_id);
+    masker.optional(&mut parameters.stream_cursor);
+    masker.optional(&mut parameters.guardrail_id);
+    masker.optional(&mut parameters.knowledge_base_id);
     let reply = &mut call.reply;
     masker.optional(&mut reply.id);
     masker.optional(&mut reply.model);
     masker.each(&mut reply.finish_reasons);
+    masker.optional(&mut reply.response_status);
     masker.optional(&mut reply.service_tier);
     masker.optional(&mut reply.system_fingerprint);
     if let Some(error) = &mut call.error {
@@ -166,6 +202,13 @@ fn model_call(call: &mut ModelCall, masker: &mut Masker) {
     masker.optional(&mut call.conversation_id);
     for result in &mut call.thread.tool_results {
         masker.text(&mut result.id);
+        content::optional(&mut result.response, masker);
+    }
+    if let Some(facts) = &mut call.facts {
+        self::facts(facts, masker);
+    }
+    if let Some(content) = &mut call.content {
+        content::content(content, masker);
     }
     for tool in &mut call.tool_calls {
         masker.optional(&mut tool.id);
@@ -183,6 +226,9 @@ fn tool_call(call: &mut ToolCall, masker: &mut Masker) {
     if let Some(call) = &mut call.mcp {
         mcp_call(call, masker);
     }
+    if let Some(content) = &mut call.content {
+        content::tool_content(content, masker);
+    }
 }
 
 fn agent_turn(turn: &mut AgentTurn, masker: &mut Masker) {
@@ -192,7 +238,10 @@ fn agent_turn(turn: &mut AgentTurn, masker: &mut Masker) {
     masker.optional(&mut turn.provider);
     masker.optional(&mut turn.error);
     masker.optional(&mut turn.model);
-    turn.finish_reasons.iter_mut().for_each(|reason| masker.text(reason));
+    masker.each(&mut turn.finish_reasons);
+    if let Some(content) = &mut turn.content {
+        content::content(content, masker);
+    }
 }
 
 /// Most observations in a row are on behalf of the same agent, which is masked once.
@@ -234,39 +283,47 @@ fn mcp_call(call: &mut McpCall, masker: &mut Masker) {
         masker.text(&mut error.kind);
         masker.optional(&mut error.message);
     }
+    if let Some(content) = &mut call.content {
+        content::tool_content(content, masker);
+    }
 }
 
 fn opaque_call(call: &mut OpaqueCall, masker: &mut Masker) {
+    masker.optional(&mut call.provider);
     masker.text(&mut call.server_name);
-    let mut facts = ConnectionFacts::clone(&call.facts);
-    masker.optional(&mut facts.server_name);
-    masker.optional(&mut facts.resolved_name);
-    masker.each(&mut facts.alpn);
-    if facts != *call.facts {
-        call.facts = Arc::new(facts);
+    facts(&mut call.facts, masker);
+}
+
+fn facts(facts: &mut Arc<ConnectionFacts>, masker: &mut Masker) {
+    shared(facts, |facts| {
+        masker.optional(&mut facts.server_name);
+        masker.optional(&mut facts.resolved_name);
+        masker.each(&mut facts.alpn);
+    });
+}
+
+fn value(name: &str, value: &mut Value, masker: &mut Masker) {
+    match value {
+        Value::Str(text) => masker.text(text),
+        // Arguments of a command: an option tells what the next one is.
+        Value::Strings(texts) if name.ends_with("args") => masker.args(texts),
+        Value::Strings(texts) => masker.each(texts),
+        Value::Json(json) => content::json(json, masker),
+        Value::Int(_) | Value::Double(_) | Value::Bool(_) => {}
     }
 }
 
 fn finding(finding: &mut Finding, masker: &mut Masker) {
     masker.text(&mut finding.message);
     for (name, value) in &mut finding.attributes {
-        match value {
-            Value::Str(text) => masker.text(text),
-            // Arguments of a command: an option tells what the next one is.
-            Value::Strings(texts) if name.ends_with("args") => masker.args(texts),
-            Value::Strings(texts) => masker.each(texts),
-            // Findings carry no content.
-            Value::Int(_) | Value::Double(_) | Value::Bool(_) | Value::Json(_) => {}
-        }
+        self::value(name, value, masker);
     }
 }
 
 fn metrics(metrics: &mut Metrics, masker: &mut Masker) {
     for point in metrics.metrics.iter_mut().flat_map(|metric| &mut metric.points) {
-        for (_, value) in &mut point.attributes {
-            if let Value::Str(text) = value {
-                masker.text(text);
-            }
+        for (name, value) in &mut point.attributes {
+            self::value(name, value, masker);
         }
     }
 }
@@ -275,5 +332,8 @@ fn heartbeat(heartbeat: &mut Heartbeat, masker: &mut Masker) {
     for (name, reason) in &mut heartbeat.probes {
         masker.text(name);
         masker.optional(reason);
+    }
+    for (name, _) in heartbeat.counts.iter_mut().chain(&mut heartbeat.deltas) {
+        masker.text(name);
     }
 }

@@ -28,7 +28,7 @@ fn context() -> BuildContext {
 
 fn patterns(list: &[(&str, &str)]) -> Config {
     let pattern = |(name, regex): &(&str, &str)| PatternConfig { name: (*name).into(), regex: (*regex).into() };
-    Config { patterns: list.iter().map(pattern).collect() }
+    Config { patterns: list.iter().map(pattern).collect(), ..Config::default() }
 }
 
 fn secret(word: &str) -> String {
@@ -267,6 +267,92 @@ fn the_operators_patterns_mask_too() {
 }
 
 #[test]
+fn kinds_can_be_chosen_but_for_credentials() {
+    let masked = |disabled: &[&str], enabled: &[&str], text: &str| {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let config = Config { disabled: list(disabled), enabled: list(enabled), ..Config::default() };
+        Masker::new(&config, Arc::default()).unwrap().masked(text)
+    };
+    let digest = "0123456789abcdef".repeat(4);
+    assert_eq!(masked(&[], &[], "a@example.com").as_deref(), Some("[REDACTED:EmailAddress]"));
+    assert_eq!(masked(&["EmailAddress"], &[], "a@example.com"), None);
+    assert_eq!(masked(&[], &[], &digest), None);
+    assert_eq!(masked(&[], &["GenericHex"], &digest).as_deref(), Some("[REDACTED:GenericHex]"));
+    let config = Config {
+        disabled: vec!["Jwt".into(), "EmailAddress".into()],
+        enabled: vec!["Nope".into()],
+        ..patterns(&[("Jwt", "x")])
+    };
+    let mut problems = Problems::new();
+    config.validate("processors::redaction", &mut problems);
+    let text = render(&problems);
+    for expected in [
+        "processors::redaction::disabled::0: is a credential, and those are always masked",
+        "processors::redaction::enabled::0: there is no kind \"Nope\"",
+        "processors::redaction::patterns::0::name: \"Jwt\" is a kind that is known already",
+        "CreditCardLuhn, SsnPattern, EmailAddress, GenericHighEntropy, GenericHex",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+}
+
+#[test]
+fn json_is_masked_by_its_texts_and_its_names() {
+    let mut value = serde_json::json!({
+        "api_key": "hunter2hunter2",
+        "Authorization": "Bearer x",
+        "cookie": "a=b",
+        "openai": {"token": ["short", SECRET, "hunter2hunter2"], "pin_secret": 1234, "max_tokens": 5},
+        "nested": "{\"password\": \"a \\\"b\\\" c\", \"n\": 1}",
+        "properties": {"api_key": {"type": "string", "description": "the key"}},
+        "required": ["api_key", "token"],
+        "card": 4_242_424_242_424_242_u64,
+        "logprobs": [{"token": " Hi"}],
+        "variable": {"password": "$PASSWORD"},
+        SECRET: 1,
+        "[REDACTED:AnthropicKey]": 2,
+        "image": "A1b2".repeat(1000),
+    });
+    let image = value["image"].clone();
+    let mut masker = Masker::new(&Config::default(), Arc::default()).unwrap();
+    content::json(&mut value, &mut masker);
+    let expected = serde_json::json!({
+        "api_key": "[REDACTED:SecretValue]",
+        "Authorization": "[REDACTED:Authorization]",
+        "cookie": "[REDACTED:Cookie]",
+        "openai": {
+            "token": ["short", "[REDACTED:AnthropicKey]", "[REDACTED:SecretValue]"],
+            "pin_secret": "[REDACTED:SecretValue]",
+            "max_tokens": 5,
+        },
+        "nested": "{\"password\": \"[REDACTED:SecretValue]\", \"n\": 1}",
+        "properties": {"api_key": {"type": "string", "description": "the key"}},
+        "required": ["api_key", "token"],
+        "card": "[REDACTED:CreditCardLuhn]",
+        "logprobs": [{"token": " Hi"}],
+        "variable": {"password": "$PASSWORD"},
+        "[REDACTED:AnthropicKey]#2": 1,
+        "[REDACTED:AnthropicKey]": 2,
+        "image": image,
+    });
+    assert_eq!(value, expected);
+    let mut again = value.clone();
+    content::json(&mut again, &mut masker);
+    assert_eq!(again, value);
+}
+
+#[test]
+fn the_readme_lists_the_kinds() {
+    let readme = include_str!("README.md");
+    for kind in pipeline::mask::KINDS {
+        let row = format!("| `{}` | `{}` | {} |", kind.name, kind.shape, kind.meaning);
+        assert!(readme.contains(&row), "{row}");
+    }
+    let rows = readme.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 2).count();
+    assert_eq!(rows, pipeline::mask::KINDS.len());
+}
+
+#[test]
 fn wrong_patterns_are_refused() {
     let config = patterns(&[("A", "("), ("A", "x"), ("b c", "x"), ("D", "x*"), ("E", ""), ("F", r"(\w{1000}){1000}")]);
     let mut problems = Problems::new();
@@ -287,7 +373,7 @@ fn wrong_patterns_are_refused() {
 
 #[test]
 fn the_readme_lists_the_keys() {
-    for key in ["patterns", "patterns::name", "patterns::regex"] {
+    for key in ["patterns", "patterns::name", "patterns::regex", "disabled", "enabled"] {
         assert!(include_str!("README.md").contains(&format!("| `{key}` |")), "{key}");
     }
 }
