@@ -322,14 +322,16 @@ static __always_inline __u32 port_of(__u64 name, struct address *address)
 	return __builtin_bswap16(address->port);
 }
 
-/* Tells the first use of a socket or pipe. */
-static __always_inline void tell(struct file *file, struct connection *id, struct socket_state *state, struct move *move, __u64 thread)
+/* Tells the first use of a socket or pipe. Not inlined: what it needs of the stack would count for all that is called from
+ * where it stands. */
+static __attribute__((noinline)) int tell(struct file *file, struct connection *id, struct socket_state *state, struct move *move,
+					  __u64 thread)
 {
 	state->told = 1;
 	struct socket_event *event = bpf_ringbuf_reserve(&NETWORK, sizeof(*event), 0);
 	if (!event) {
 		drop(DROP_NETWORK_RING, 1);
-		return;
+		return 0;
 	}
 	__builtin_memset(event, 0, sizeof(*event));
 	event->id = id->object;
@@ -371,6 +373,7 @@ static __always_inline void tell(struct file *file, struct connection *id, struc
 out:
 	fill_header(&event->header, EVENT_SOCKET, sizeof(*event), thread >> 32, thread, leader_start((struct task_struct *)bpf_get_current_task()));
 	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+	return 0;
 }
 
 /* A TLS object's thread sent on this socket. */

@@ -317,6 +317,39 @@ fn a_process_without_python_is_told() {
     );
 }
 
+/// What connections cost a process that is not watched: with the probes and without, in turns.
+#[test]
+#[ignore = "a measurement"]
+fn the_cost_of_connections_that_are_not_watched() {
+    let test = "the_cost_of_connections_that_are_not_watched";
+    let time = || {
+        let child = python(
+            r#"
+import time
+listener = socket.create_server(("127.0.0.1", 0)); times = []
+for _ in range(7):
+    began = time.process_time()
+    for _ in range(3000):
+        a = socket.create_connection(listener.getsockname()); b = listener.accept()[0]
+        a.sendall(b"x"); b.recv(1); a.close(); b.close()
+    times.append((time.process_time() - began) / 3000 * 1e6)
+print(min(times))
+"#,
+        );
+        lines(child)[0].parse::<f64>().unwrap()
+    };
+    let rest = Capture { network: false, ..Capture::default() };
+    let [mut with, mut without, mut alone] = [f64::MAX; 3];
+    for _ in 0..3 {
+        for (capture, best) in [(Capture::default(), &mut with), (rest, &mut without)] {
+            let Some(_watch) = watch(test, false, capture) else { return };
+            *best = best.min(time());
+        }
+        alone = alone.min(time());
+    }
+    eprintln!("a connection, both ends: {alone:.2} µs alone, {without:.2} with the other probes, {with:.2} with these");
+}
+
 /// A name server for loopback, by UDP and TCP: `cut.` answers are whole by TCP only, `void.` is never answered.
 const NAME_SERVER: &str = r#"
 import struct, threading
