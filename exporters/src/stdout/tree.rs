@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, io::Write};
 
 use pipeline::{Kind, Observation, Signal, SpanId, TraceId};
 
-use self::network::Network;
+use self::{deeds::Deeds, network::Network};
 use super::text::{self, Line};
 use crate::writer::Format;
 
+mod deeds;
 mod network;
 
 /// Spans that may wait for their roots; beyond it the oldest trace is printed as it is.
@@ -27,13 +28,14 @@ pub struct Tree {
     order: Vec<TraceId>,
     count: usize,
     network: Network,
+    deeds: Deeds,
     color: bool,
 }
 
 impl Tree {
     /// With or without colours.
     pub fn new(color: bool) -> Self {
-        Self { traces: BTreeMap::new(), order: Vec::new(), count: 0, network: Network::default(), color }
+        Self { traces: BTreeMap::new(), order: Vec::new(), count: 0, network: Network::default(), deeds: Deeds::default(), color }
     }
 
     /// Prints what hangs under `root`, and forgets it.
@@ -77,7 +79,8 @@ impl Tree {
                 at += 1;
             }
         }
-        let lines = self.network.lines(node.span);
+        let mut lines = self.deeds.lines(node.span);
+        lines.extend(self.network.lines(node.span));
         let last = (lines.len() + children.len()).saturating_sub(1);
         let branch = |at: usize| if at == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
         for (at, (line, failed)) in lines.iter().enumerate() {
@@ -120,6 +123,7 @@ impl Format for Tree {
             }
             if signal == Signal::Traces {
                 self.network.take(observation);
+                self.deeds.take(observation);
             }
             let (Some(mut context), Some(line)) = (observation.context, text::line(observation)) else { continue };
             // A call below a span of the agent's own is shown in its turn: that other span is not here.
@@ -154,7 +158,7 @@ impl Format for Tree {
         for trace in std::mem::take(&mut self.order) {
             self.print_rest(trace, out)?;
         }
-        for (line, _) in self.network.rest() {
+        for (line, _) in self.deeds.rest().into_iter().chain(self.network.rest()) {
             writeln!(out, "{line}")?;
         }
         Ok(())

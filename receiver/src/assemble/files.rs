@@ -287,6 +287,8 @@ impl Files {
             let key = Key { deed, error: 0, path: path.to_owned() };
             let id = self.processes.get(&process).and_then(|process| process.slots.get(&key)).copied();
             if let Some(slot) = id.and_then(|id| self.slots.get_mut(&id))
+                // What goes on for longer is not told at each turn.
+                && slot.window == 0
                 && let Some(gathered) = slot.gathered.take()
             {
                 observe(self.clock, slot.info.clone(), gathered, out);

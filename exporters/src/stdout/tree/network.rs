@@ -195,7 +195,7 @@ fn line(subject: &Subject, row: &Row) -> String {
     parts.join("  ")
 }
 
-fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     let scaled = |unit: f64| format!("{:.1}", count as f64 / unit);
     match count {
         0..10_000 => format!("{count} B"),

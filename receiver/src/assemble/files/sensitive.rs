@@ -131,6 +131,9 @@ const KNOWN: &[(&str, Remarkable, &str)] = &[
     ("process", Both, "/proc/*/mem"),
 ];
 
+/// Looks like it, and is nothing.
+const EXAMPLES: &[&str] = &[".sample", ".example"];
+
 /// What the packages of a host bring and everybody reads.
 const HARMLESS: &[&str] = &["/etc/ssl/certs/*", "/usr/*.pem", "/etc/ssl/cert.pem", "/etc/pki/*"];
 
@@ -198,6 +201,9 @@ impl Sensitive {
         if self.more.iter().any(|glob| glob.fits(path)) {
             return Some("custom".to_owned());
         }
+        if EXAMPLES.iter().any(|end| path.ends_with(end)) {
+            return None;
+        }
         if read && EXCEPTIONS.iter().any(|glob| glob.fits(path)) {
             return None;
         }
@@ -231,6 +237,7 @@ mod tests {
             ("/etc/ssl/certs/a.pem", false, Some("certificates")),
             ("/work/tls.pem", true, Some("secrets")),
             ("/work/.git/hooks/pre-commit", false, Some("git")),
+            ("/work/.git/hooks/pre-commit.sample", false, None),
             ("/proc/12/environ", true, Some("process")),
             ("/srv/crown/jewel", true, Some("custom")),
             ("/work/fixtures/.env", true, None),
