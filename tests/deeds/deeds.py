@@ -13,7 +13,7 @@ import argparse, collections, json, pathlib, re, shlex, sys, tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "agents"))
 import agents
 
-GIT = ("git init -q repo; cd repo; git config user.email e2e@example.invalid; git config user.name e2e; echo one > file.txt; git add .; git commit -qm one; cd ..; "
+GIT = ("git init -q repo; cd repo; git config user.email e2e; git config user.name e2e; echo one > file.txt; git add .; git commit -qm one; cd ..; "
        "git clone -q repo copy; sed -i s/one/two/ copy/file.txt; cat copy/file.txt")
 # name → steps; a step is the commands of one answer.
 SCENARIOS = {
