@@ -13,15 +13,13 @@ use pipeline::{
         metrics::{Data, Metric, Point, Temporality},
     },
     record::Value,
+    semconv::OTEL_METRIC_OVERFLOW,
 };
 
 use super::instruments::{Instrument, Kind};
 
 /// Attributes, sorted by name.
 pub type Attributes = Vec<(&'static str, Value)>;
-
-/// The attribute of the point that takes what is over the limit (OpenTelemetry SDK specification, "Cardinality limits").
-const OVERFLOW: &str = "otel.metric.overflow";
 
 /// One set of attributes.
 struct Series {
@@ -58,9 +56,9 @@ impl Service {
         attributes.sort_by_key(|(name, _)| *name);
         let mut key = (instrument.name, text(&attributes));
         let count = self.counts.entry(instrument.name).or_default();
-        // One place is the overflow's.
+        // One place is the overflow's (OpenTelemetry SDK specification, "Cardinality limits").
         if !self.series.contains_key(&key) && *count + 1 >= limit {
-            attributes = vec![(OVERFLOW, true.into())];
+            attributes = vec![(OTEL_METRIC_OVERFLOW, true.into())];
             key.1 = text(&attributes);
         }
         let series = match self.series.entry(key) {

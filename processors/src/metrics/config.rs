@@ -5,6 +5,7 @@ use std::time::Duration;
 use pipeline::{
     config::{Component, Problem, Problems, values::GoDuration},
     observation::metrics::Temporality,
+    semconv::Profile,
 };
 use serde::Deserialize;
 
@@ -19,18 +20,7 @@ pub struct Config {
     /// Sets of attributes per metric and service; what is over it goes into one point with `otel.metric.overflow`.
     pub cardinality_limit: usize,
     /// Under which state of the conventions' names: one or both.
-    pub profiles: Vec<ProfileName>,
-}
-
-/// A state of the conventions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum ProfileName {
-    /// As backends read them today.
-    #[serde(rename = "2026-08")]
-    V2026_08,
-    /// With the renames on the conventions' main branch.
-    #[serde(rename = "next")]
-    Next,
+    pub profiles: Vec<Profile>,
 }
 
 impl Default for Config {
@@ -39,7 +29,7 @@ impl Default for Config {
             temporality: Temporality::Cumulative,
             interval: GoDuration(Duration::from_secs(60)),
             cardinality_limit: 2000,
-            profiles: vec![ProfileName::V2026_08],
+            profiles: vec![Profile::V2026_08],
         }
     }
 }

@@ -64,6 +64,8 @@ instruments! {
     AGENT_TOOL_CALLS = "gen_ai.invoke_agent.tool_calls", "{tool_call}", Kind::Histogram(CALLS), "Tool calls of a turn.";
     MCP_CLIENT_DURATION = "mcp.client.operation.duration", "s", Kind::Histogram(MCP_SECONDS), "Duration of an MCP request as its sender sees it.";
     MCP_SERVER_DURATION = "mcp.server.operation.duration", "s", Kind::Histogram(MCP_SECONDS), "Duration of an MCP request as its receiver sees it.";
+    MCP_CLIENT_SESSION_DURATION = "mcp.client.session.duration", "s", Kind::Histogram(MCP_SECONDS), "Duration of an MCP session as its client sees it.";
+    MCP_SERVER_SESSION_DURATION = "mcp.server.session.duration", "s", Kind::Histogram(MCP_SECONDS), "Duration of an MCP session as its server sees it.";
     NEXT_DURATION = "gen_ai.client.inference.duration", "s", Kind::Histogram(SECONDS), "Duration of an inference.";
     NEXT_TIME_TO_FIRST_CHUNK = "gen_ai.client.inference.time_to_first_chunk", "s", Kind::Histogram(SECONDS), "Time from the request to the first chunk with content of a streamed answer.";
     NEXT_TIME_PER_OUTPUT_CHUNK = "gen_ai.client.inference.time_per_output_chunk", "s", Kind::Histogram(SECONDS), "Time per chunk with content after the first one.";

@@ -4,6 +4,7 @@
 mod aggregate;
 mod config;
 mod instruments;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use pipeline::{
     Factory, Observation, Processor, Signal, Timestamp,
     observation::{
-        AgentTurn, Kind, McpCall, McpTarget, ModelCall, Operation, ProcessInfo, Role, ToolCall,
+        AgentTurn, Kind, McpCall, McpTarget, ModelCall, ProcessInfo, ProcessPhase, Role, ToolCall, Usage,
         metrics::{Metrics, Temporality},
     },
     record, semconv as name,
@@ -21,9 +22,11 @@ use pipeline::{
 use self::{
     aggregate::{Attributes, Service},
     instruments::Instrument,
+    sessions::{Ended, Sessions},
 };
 
-pub use config::{Config, ProfileName};
+pub use config::Config;
+pub use pipeline::semconv::Profile as ProfileName;
 pub use instruments::ALL;
 
 /// Services that are measured at once; of more, the one that was measured longest ago is told and forgotten.
@@ -43,6 +46,10 @@ pub struct Measure {
     services: BTreeMap<String, (Timestamp, Service)>,
     /// Since when the next points are measured.
     since: Option<Timestamp>,
+    /// When points were last given out, or the first measurement was taken.
+    told: Timestamp,
+    /// Open sessions of the Model Context Protocol.
+    sessions: Sessions,
 }
 
 /// What one measurement needs.
@@ -67,28 +74,47 @@ impl Taken<'_> {
 impl Measure {
     /// Nothing was measured yet.
     pub fn new(config: Config) -> Self {
-        Self { config, services: BTreeMap::new(), since: None }
+        Self { config, services: BTreeMap::new(), since: None, told: Timestamp(0), sessions: Sessions::default() }
     }
 
     fn has(&self, profile: ProfileName) -> bool {
         self.config.profiles.contains(&profile)
     }
 
-    fn take(&mut self, observation: &Observation) {
-        let process = &observation.process;
-        let service_name = process.service_name.clone().unwrap_or_else(|| process.executable_name().to_owned());
-        let (today, next) = (self.has(ProfileName::V2026_08), self.has(ProfileName::Next));
-        let start = *self.since.get_or_insert(observation.time);
-        if !self.services.contains_key(&service_name) && self.services.len() >= MOST_SERVICES {
+    /// The measurements of a service.
+    fn service(&mut self, name: &str, process: &ProcessInfo, begun: Timestamp, time: Timestamp) -> Taken<'_> {
+        if self.since.is_none() {
+            self.told = begun;
+        }
+        let start = *self.since.get_or_insert(begun);
+        if !self.services.contains_key(name) && self.services.len() >= MOST_SERVICES {
             let oldest = self.services.iter().min_by_key(|(_, (used, _))| *used).map(|(name, _)| name.clone());
             oldest.map(|name| self.services.remove(&name));
         }
         let entry = self
             .services
-            .entry(service_name.clone())
-            .or_insert_with(|| (observation.time, Service::new(Arc::new(service(process, service_name)))));
-        entry.0 = observation.time;
-        let mut taken = Taken { service: &mut entry.1, start, limit: self.config.cardinality_limit };
+            .entry(name.to_owned())
+            .or_insert_with(|| (time, Service::new(Arc::new(service(process, name.to_owned())))));
+        entry.0 = time;
+        Taken { service: &mut entry.1, start, limit: self.config.cardinality_limit }
+    }
+
+    fn take(&mut self, observation: &Observation) {
+        let process = &observation.process;
+        let name = process.service_name.clone().unwrap_or_else(|| process.executable_name().to_owned());
+        let (today, next) = (self.has(ProfileName::V2026_08), self.has(ProfileName::Next));
+        let mut over = Vec::new();
+        let begun = match &observation.kind {
+            Kind::ModelCall(call) => call.started,
+            Kind::ToolCall(call) => call.started,
+            Kind::AgentTurn(turn) => turn.started,
+            Kind::McpCall(call) => {
+                over.extend(self.sessions.request(process.key, &name, call, session_attributes(call)));
+                call.started
+            }
+            _ => observation.time,
+        };
+        let mut taken = self.service(&name, process, begun, observation.time);
         match &observation.kind {
             Kind::ModelCall(call) => model_call(call, today, next, &mut taken),
             Kind::ToolCall(call) => tool_call(call, &mut taken),
@@ -96,9 +122,19 @@ impl Measure {
             Kind::McpCall(call) => mcp_call(call, &mut taken),
             _ => {}
         }
+        over.iter().for_each(|ended| session(ended, &mut taken));
+    }
+
+    /// Ends the sessions of a process.
+    fn exit(&mut self, observation: &Observation) {
+        for ended in self.sessions.exit(observation.process.key, observation.time) {
+            let mut taken = self.service(&ended.service, &observation.process, observation.time, observation.time);
+            session(&ended, &mut taken);
+        }
     }
 
     fn collect(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        self.told = now;
         for (_, service) in self.services.values_mut() {
             if !service.is_fresh() && self.config.temporality == Temporality::Delta {
                 continue;
@@ -120,16 +156,18 @@ impl Processor for Measure {
     fn process(&mut self, observation: Observation, _: &mut Vec<Observation>) {
         if matches!(observation.kind, Kind::ModelCall(_) | Kind::ToolCall(_) | Kind::AgentTurn(_) | Kind::McpCall(_)) {
             self.take(&observation);
+        } else if matches!(&observation.kind, Kind::Process(process) if matches!(process.phase, ProcessPhase::Exit(_))) {
+            self.exit(&observation);
         }
     }
 
     fn advance(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
         // Aligned to the interval, so that a replay gives the same whatever the watermark's steps.
         let interval = u64::try_from(self.config.interval.0.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let Some(since) = self.since else { return };
-        let told = self.services.values().any(|(_, service)| service.is_fresh());
-        let due = now.nanos() / interval > since.nanos() / interval;
-        if due && told {
+        let due = self.since.is_some() && now.nanos() / interval > self.told.nanos() / interval;
+        // Cumulative points are told again, as SDKs do: a series that pauses would look like one that ended.
+        let cumulative = self.config.temporality == Temporality::Cumulative;
+        if due && (cumulative || self.services.values().any(|(_, service)| service.is_fresh())) {
             self.collect(now, out);
         }
     }
@@ -173,7 +211,7 @@ fn model_call(call: &ModelCall, today: bool, next: bool, taken: &mut Taken<'_>) 
         common.push((name::ERROR_TYPE, error.kind.as_str().into()));
     }
     let seconds = call.ended.since(call.started).as_secs_f64();
-    let inference = call.operation != Operation::Embeddings;
+    let inference = call.operation.is_inference();
     // The next profile renames what it says of inferences only.
     if today || !inference {
         taken.record(&i::OPERATION_DURATION, &common, seconds);
@@ -212,14 +250,39 @@ fn model_call(call: &ModelCall, today: bool, next: bool, taken: &mut Taken<'_>) 
     if next && inference {
         taken.count(&i::NEXT_OPERATION_INPUT_TOKENS, &without_error, usage.input);
         taken.count(&i::NEXT_OPERATION_OUTPUT_TOKENS, &without_error, usage.output);
-        let mut attributes = without_error;
-        // Providers that split by modality do so in ways of their own; the total is what all tell.
-        attributes.push((name::GEN_AI_TOKEN_MODALITY, "unknown".into()));
-        taken.count(&i::NEXT_INPUT_TOKENS, &attributes, usage.input);
-        taken.count(&i::NEXT_OUTPUT_TOKENS, &attributes, usage.output);
-        taken.count(&i::NEXT_CACHE_READ_TOKENS, &attributes, usage.cache_read);
-        taken.count(&i::NEXT_CACHE_WRITE_TOKENS, &attributes, usage.cache_creation);
-        taken.count(&i::NEXT_REASONING_TOKENS, &attributes, usage.reasoning);
+        counters(usage, &without_error, taken);
+    }
+}
+
+/// Tokens by kind and modality. Of an operation without any usage, a failed one for example, each is 0: the conventions ask
+/// for it, so that a rate of tokens per operation comes out right.
+fn counters(usage: &Usage, attributes: &Attributes, taken: &mut Taken<'_>) {
+    use instruments as i;
+    let split = &usage.modalities;
+    let silent = *usage == Usage::default();
+    for (instrument, total, parts) in [
+        (&i::NEXT_INPUT_TOKENS, usage.input, [split.text_input, split.image_input, split.audio_input]),
+        (&i::NEXT_OUTPUT_TOKENS, usage.output, [split.text_output, split.image_output, split.audio_output]),
+        (
+            &i::NEXT_CACHE_READ_TOKENS,
+            usage.cache_read,
+            [split.text_cache_read, split.image_cache_read, split.audio_cache_read],
+        ),
+        (&i::NEXT_CACHE_WRITE_TOKENS, usage.cache_creation, [None; 3]),
+        (&i::NEXT_REASONING_TOKENS, usage.reasoning, [None; 3]),
+    ] {
+        let mut count = |modality: &'static str, count: Option<u64>| {
+            let mut attributes = attributes.clone();
+            attributes.push((name::GEN_AI_TOKEN_MODALITY, modality.into()));
+            taken.count(instrument, &attributes, count);
+        };
+        let known: u64 = parts.iter().flatten().fold(0, |sum, part| sum.saturating_add(*part));
+        for (modality, part) in ["text", "image", "audio"].into_iter().zip(parts) {
+            count(modality, part);
+        }
+        // What the provider does not split.
+        let rest = total.map(|total| total.saturating_sub(known)).filter(|rest| known == 0 || *rest > 0);
+        count("unknown", rest.or(silent.then_some(0)));
     }
 }
 
@@ -240,6 +303,7 @@ fn tool_call(call: &ToolCall, taken: &mut Taken<'_>) {
 fn agent_turn(turn: &AgentTurn, taken: &mut Taken<'_>) {
     let agent = attributes([(name::GEN_AI_AGENT_NAME, Some(turn.agent_name.as_str().into()))]);
     let mut with_error = agent.clone();
+    with_error.extend(turn.model.as_deref().map(|model| (name::GEN_AI_REQUEST_MODEL, model.into())));
     if let Some(error) = &turn.error {
         with_error.push((name::ERROR_TYPE, error.as_str().into()));
     }
@@ -249,31 +313,44 @@ fn agent_turn(turn: &AgentTurn, taken: &mut Taken<'_>) {
 }
 
 fn mcp_call(call: &McpCall, taken: &mut Taken<'_>) {
-    let named = |wanted: fn(&McpTarget) -> Option<&String>| {
-        call.target.as_ref().and_then(wanted).map(|name| record::Value::from(name.as_str()))
+    let prompt = match &call.target {
+        Some(McpTarget::Prompt(prompt)) => Some(prompt.as_str().into()),
+        _ => None,
     };
     let error = call.error.as_ref();
-    let server = call.http.as_ref().and_then(|http| http.server.as_ref());
-    let attributes = attributes([
+    let mut attributes = attributes([
         (name::MCP_METHOD_NAME, Some(call.method.as_str().into())),
         (name::GEN_AI_OPERATION_NAME, call.tool().map(|_| "execute_tool".into())),
         (name::GEN_AI_TOOL_NAME, call.tool().map(Into::into)),
-        (
-            name::GEN_AI_PROMPT_NAME,
-            named(|target| if let McpTarget::Prompt(name) = target { Some(name) } else { None }),
-        ),
+        (name::GEN_AI_PROMPT_NAME, prompt),
+        (name::ERROR_TYPE, error.map(|error| error.kind.as_str().into())),
+        (name::RPC_RESPONSE_STATUS_CODE, error.and_then(|error| error.code).map(|code| code.to_string().into())),
+    ]);
+    attributes.extend(session_attributes(call));
+    let instrument = match call.role {
+        Role::Client => &instruments::MCP_CLIENT_DURATION,
+        Role::Server => &instruments::MCP_SERVER_DURATION,
+    };
+    taken.record(instrument, &attributes, call.ended.since(call.started).as_secs_f64());
+}
+
+/// What the metrics of a request and of its session have in common.
+fn session_attributes(call: &McpCall) -> Attributes {
+    // Of a server's own metrics, whom the client asked for is no part.
+    let server = call.http.as_ref().filter(|_| call.role == Role::Client).and_then(|http| http.server.as_ref());
+    attributes([
+        (name::JSONRPC_PROTOCOL_VERSION, call.jsonrpc_version.as_deref().map(Into::into)),
         (name::MCP_PROTOCOL_VERSION, call.protocol_version.as_deref().map(Into::into)),
         (name::NETWORK_TRANSPORT, Some(call.transport().into())),
         (name::NETWORK_PROTOCOL_NAME, call.http.as_ref().map(|_| "http".into())),
         (name::NETWORK_PROTOCOL_VERSION, call.http.as_ref().map(|http| http.version().into())),
         (name::SERVER_ADDRESS, server.map(|server| server.address.as_str().into())),
         (name::SERVER_PORT, server.map(|server| i64::from(server.port).into())),
-        (name::ERROR_TYPE, error.map(|error| error.kind.as_str().into())),
-        (name::RPC_RESPONSE_STATUS_CODE, error.and_then(|error| error.code).map(|code| code.to_string().into())),
-    ]);
-    let instrument = match call.role {
-        Role::Client => &instruments::MCP_CLIENT_DURATION,
-        Role::Server => &instruments::MCP_SERVER_DURATION,
-    };
-    taken.record(instrument, &attributes, call.ended.since(call.started).as_secs_f64());
+    ])
+}
+
+fn session(ended: &Ended, taken: &mut Taken<'_>) {
+    let instrument =
+        if ended.served { &instruments::MCP_SERVER_SESSION_DURATION } else { &instruments::MCP_CLIENT_SESSION_DURATION };
+    taken.record(instrument, &ended.attributes, ended.seconds);
 }

@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use pipeline::{
-    ConnectionKey, Processor, Timestamp,
+    ConnectionKey, ProcessKey, Processor, Timestamp,
     config::{Node, Problems, decode, values::GoDuration},
     observation::{
-        Api, CallError, Kind, ModelCall, Observation, Operation, Parameters, ProcessInfo, Reply, ServerAddress, Thread,
-        Usage,
+        Api, CallError, Exit, Kind, McpCall, ModelCall, Observation, Operation, Parameters, Process, ProcessInfo,
+        ProcessPhase, Reply, Role, ServerAddress, Thread, Usage,
         metrics::{Data, Metric, Temporality},
     },
 };
@@ -153,5 +153,105 @@ fn every_metric_has_growing_bounds() {
             assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]), "{}", instrument.name);
         }
         assert!(!instrument.description.is_empty() && !instrument.unit.is_empty());
+    }
+}
+
+fn mcp(method: &str, begun: u64, key: ProcessKey, peer: Option<ProcessKey>) -> Observation {
+    let mut call = McpCall::new(Role::Client, method, at(begun));
+    (call.ended, call.peer) = (at(begun + 1), peer);
+    call.protocol_version = Some("2025-06-18".into());
+    let info = ProcessInfo { key, service_name: Some("agent".into()), ..ProcessInfo::default() };
+    Observation::new(at(begun + 1), Arc::new(info), Kind::McpCall(Box::new(call)))
+}
+
+fn exit(key: ProcessKey, time: u64) -> Observation {
+    let exit = Process { phase: ProcessPhase::Exit(Exit::default()) };
+    let info = ProcessInfo { key, service_name: Some("server".into()), ..ProcessInfo::default() };
+    Observation::new(at(time), Arc::new(info), Kind::Process(Box::new(exit)))
+}
+
+#[test]
+fn sessions_end_with_a_process_or_with_the_next_one() {
+    let (agent, server) = (ProcessKey { tgid: 1, start: 1 }, ProcessKey { tgid: 2, start: 2 });
+    let out = run(
+        Config::default(),
+        &[
+            mcp("initialize", 10, agent, Some(server)),
+            mcp("tools/list", 12, agent, Some(server)),
+            exit(ProcessKey { tgid: 3, start: 3 }, 15),
+            exit(server, 30),
+            exit(agent, 40),
+            // In HTTP the other end is no process of this host.
+            mcp("initialize", 50, agent, None),
+            mcp("tools/list", 52, agent, None),
+            mcp("initialize", 55, agent, None),
+        ],
+    );
+    let metrics = metrics(&out);
+    let session = named(&metrics, "mcp.client.session.duration");
+    let Data::Histogram { sum, range, buckets, .. } = &session.points[0].data else { panic!() };
+    assert_eq!((*sum, *range, buckets.iter().sum::<u64>(), session.points.len()), (23.0, (3.0, 20.0), 2, 1));
+    assert!(session.points[0].attributes.iter().any(|(name, _)| *name == "mcp.protocol.version"));
+    assert!(metrics.iter().all(|metric| metric.name != "mcp.server.session.duration"));
+}
+
+#[test]
+fn the_next_profile_counts_failed_operations_and_modalities() {
+    let mut failed = call("m", 1, 1, Some("429"));
+    let mut split = call("m", 3, 1, None);
+    if let Kind::ModelCall(call) = &mut failed.kind {
+        call.usage = Usage::default();
+    }
+    if let Kind::ModelCall(call) = &mut split.kind {
+        call.usage.modalities.text_input = Some(60);
+        call.usage.modalities.audio_input = Some(30);
+    }
+    let config = Config { profiles: vec![ProfileName::Next], ..Config::default() };
+    let counted = |calls: &[Observation], name: &str| -> Vec<(String, Data)> {
+        let out = run(config.clone(), calls);
+        let metrics = metrics(&out);
+        let modality = |point: &pipeline::observation::metrics::Point| {
+            let found = point.attributes.iter().find(|(name, _)| *name == name::GEN_AI_TOKEN_MODALITY);
+            found.map(|(_, value)| format!("{value:?}")).unwrap_or_default()
+        };
+        named(&metrics, name).points.iter().map(|point| (modality(point), point.data.clone())).collect()
+    };
+    let input = "gen_ai.client.inference.usage.input_tokens";
+    let word = |word: &str| format!("Str({word:?})");
+    assert_eq!(counted(std::slice::from_ref(&failed), input), [(word("unknown"), Data::Counter(0))]);
+    assert_eq!(
+        counted(&[failed, split], input),
+        [(word("audio"), Data::Counter(30)), (word("text"), Data::Counter(60)), (word("unknown"), Data::Counter(10)),]
+    );
+}
+
+#[test]
+fn cumulative_points_are_told_once_an_interval() {
+    let (mut measure, mut out) = (Measure::new(Config::default()), Vec::new());
+    measure.process(call("m", 10, 1, None), &mut out);
+    for second in 11..300 {
+        measure.advance(at(second), &mut out);
+    }
+    measure.process(call("m", 301, 1, None), &mut out);
+    measure.finish(at(302), &mut out);
+    let times: Vec<u64> = out.iter().map(|observation| observation.time.nanos() / 1_000_000_000).collect();
+    assert_eq!(times, [60, 120, 180, 240, 302]);
+    for observation in &out {
+        let metrics = metrics(std::slice::from_ref(observation));
+        assert!(metrics.iter().flat_map(|metric| &metric.points).all(|point| point.start == at(10)));
+    }
+}
+
+/// Name, instrument and unit as in the list of the conventions.
+#[test]
+fn every_metric_is_one_of_the_conventions() {
+    let list = include_str!("../../../pipeline/registry/semconv.txt");
+    for instrument in ALL {
+        let kind = match instrument.kind {
+            instruments::Kind::Histogram(_) => "histogram",
+            instruments::Kind::Counter => "counter",
+        };
+        let row = format!("{} {kind} {}", instrument.name, instrument.unit);
+        assert!(list.lines().any(|line| line == row), "{row}");
     }
 }
