@@ -10,7 +10,7 @@ mod tests;
 
 pub use address::{host_matches, normal_path, path_of, split_authority};
 pub use custom::{Asked, Custom, Sign, Table};
-pub use table::{PROVIDERS, ROUTES, UPSTREAMS};
+pub use table::{NOT_CALLS, PROVIDERS, ROUTES, UPSTREAMS};
 
 use self::address::{path_begins, path_ends};
 use crate::observation::Api;

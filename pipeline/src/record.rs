@@ -291,7 +291,7 @@ fn model_call(out: &mut List, call: &ModelCall, process: &ProcessInfo) {
     if call.provider == "openai" {
         match call.api {
             Api::ChatCompletions => out.set(name::OPENAI_API_TYPE, "chat_completions"),
-            Api::Responses => out.set(name::OPENAI_API_TYPE, "responses"),
+            Api::Responses | Api::FetchResponse => out.set(name::OPENAI_API_TYPE, "responses"),
             _ => {}
         }
         out.maybe(name::OPENAI_REQUEST_SERVICE_TIER, &asked.service_tier);

@@ -27,7 +27,7 @@ use opentelemetry_proto::tonic::{
 };
 use pipeline::{
     Kind, Observation, Signal, SpanContext,
-    observation::{ContentMode, McpTarget, ProcessInfo, ProcessPhase, Role, Severity},
+    observation::{ContentMode, McpTarget, Operation, ProcessInfo, ProcessPhase, Role, Severity},
     record::{self, Attributes, Record, Value},
     semconv::{self, Profile},
 };
@@ -254,7 +254,15 @@ pub fn span_name(observation: &Observation) -> Option<String> {
         name.map_or_else(|| operation.to_owned(), |name| format!("{operation} {name}"))
     };
     Some(match &observation.kind {
-        Kind::ModelCall(call) => named(call.operation.as_str(), call.parameters.model.as_deref()),
+        Kind::ModelCall(call) => {
+            let asked = &call.parameters;
+            let target = match call.operation {
+                Operation::Retrieval => &asked.data_source_id,
+                Operation::FetchResponse => &None,
+                _ => &asked.model,
+            };
+            named(call.operation.as_str(), target.as_deref())
+        }
         Kind::ToolCall(call) => named("execute_tool", Some(&call.name)),
         // Never the resource: there are too many of them for a name.
         Kind::McpCall(call) => match &call.target {

@@ -81,14 +81,28 @@ apis! {
     Realtime = "realtime",
     /// OpenAI `POST …/embeddings`.
     Embeddings = "embeddings",
+    /// OpenAI `POST …/images/generations`, `…/images/edits` and `…/images/variations`.
+    Images = "images",
+    /// OpenAI `POST …/audio/speech`.
+    Speech = "speech",
+    /// OpenAI `POST …/audio/transcriptions` and `…/audio/translations`.
+    Transcriptions = "transcriptions",
+    /// OpenAI `GET …/responses/{id}`.
+    FetchResponse = "fetch_response",
+    /// OpenAI `POST …/vector_stores/{id}/search`.
+    VectorStoreSearch = "vector_store_search",
     /// Anthropic `POST …/messages`.
     Messages = "messages",
+    /// Anthropic's older `POST …/v1/complete`.
+    AnthropicComplete = "anthropic_complete",
     /// OpenAI's older `POST …/completions`.
     Completions = "completions",
     /// Gemini and Vertex `POST …:generateContent` and `:streamGenerateContent`.
     GenerateContent = "generate_content",
     /// Gemini and Vertex `POST …:embedContent`.
     EmbedContent = "embed_content",
+    /// Gemini and Vertex `POST …:predict` and `:predictLongRunning`: embeddings, pictures, films.
+    Predict = "predict",
     /// Ollama `POST /api/chat`.
     OllamaChat = "ollama_chat",
     /// Ollama `POST /api/generate`.
@@ -103,6 +117,10 @@ apis! {
     BedrockConverse = "bedrock_converse",
     /// Bedrock `POST /model/{id}/invoke` and `invoke-with-response-stream`.
     BedrockInvoke = "bedrock_invoke",
+    /// Bedrock `POST /knowledgebases/{id}/retrieve`.
+    BedrockRetrieve = "bedrock_retrieve",
+    /// Bedrock `POST /retrieveAndGenerate` and `/retrieveAndGenerateStream`.
+    BedrockRetrieveAndGenerate = "bedrock_retrieve_and_generate",
     /// Mistral `POST /v1/fim/completions`.
     MistralFim = "mistral_fim",
     /// Mistral `POST /v1/conversations` and `/v1/conversations/{id}`.
@@ -150,6 +168,8 @@ pub struct Parameters {
     pub model: Option<String>,
     /// True if the request asked for a stream.
     pub stream: bool,
+    /// True if each event of the stream repeats all that came before it (DashScope's way). Told to nobody.
+    pub cumulative: bool,
     /// `gen_ai.request.max_tokens`
     pub max_tokens: Option<i64>,
     /// `gen_ai.request.temperature`

@@ -22,6 +22,19 @@ const fn below(
     Provider { title, name, hosts, base: Some(base), apis }
 }
 
+/// What OpenAI offers.
+const OPENAI: &[Api] = &[
+    Api::ChatCompletions,
+    Api::Responses,
+    Api::Completions,
+    Api::Embeddings,
+    Api::Realtime,
+    Api::Images,
+    Api::Speech,
+    Api::Transcriptions,
+    Api::FetchResponse,
+    Api::VectorStoreSearch,
+];
 /// What most offer.
 const OPENAI_LIKE: &[Api] = &[Api::ChatCompletions, Api::Completions, Api::Embeddings];
 /// What gateways to many offer.
@@ -37,21 +50,21 @@ pub const PROVIDERS: &[Provider] = &[
         "OpenAI",
         "openai",
         &["api.openai.com"],
-        &[Api::ChatCompletions, Api::Responses, Api::Completions, Api::Embeddings, Api::Realtime],
+        OPENAI,
     ),
     row("ChatGPT (codex)", "openai", &["chatgpt.com"], &[Api::Responses]),
     row(
         "Azure OpenAI",
         "azure.ai.openai",
         &["openai.azure.com", "cognitiveservices.azure.com"],
-        &[Api::ChatCompletions, Api::Responses, Api::Completions, Api::Embeddings, Api::Realtime],
+        OPENAI,
     ),
     below(
         "Azure OpenAI in AI Foundry",
         "azure.ai.openai",
         &["services.ai.azure.com"],
         "/openai",
-        &[Api::ChatCompletions, Api::Responses, Api::Completions, Api::Embeddings, Api::Realtime],
+        OPENAI,
     ),
     row(
         "Azure AI inference, AI Foundry",
@@ -59,24 +72,49 @@ pub const PROVIDERS: &[Provider] = &[
         &["services.ai.azure.com", "inference.ai.azure.com", "models.ai.azure.com"],
         &[Api::ChatCompletions, Api::Completions, Api::Embeddings, Api::Messages],
     ),
-    row("Anthropic", "anthropic", &["api.anthropic.com"], &[Api::Messages, Api::ChatCompletions]),
+    row(
+        "Anthropic",
+        "anthropic",
+        &["api.anthropic.com"],
+        &[Api::Messages, Api::AnthropicComplete, Api::ChatCompletions],
+    ),
     row(
         "Gemini",
         "gcp.gemini",
         &["generativelanguage.googleapis.com", "cloudcode-pa.googleapis.com"],
-        &[Api::GenerateContent, Api::EmbedContent, Api::ChatCompletions, Api::Embeddings],
+        &[Api::GenerateContent, Api::EmbedContent, Api::Predict, Api::ChatCompletions, Api::Embeddings],
     ),
     row(
         "Vertex AI",
         "gcp.vertex_ai",
-        &["aiplatform.googleapis.com", "*-aiplatform.googleapis.com"],
-        &[Api::GenerateContent, Api::EmbedContent, Api::Messages, Api::ChatCompletions],
+        &["aiplatform.googleapis.com", "*-aiplatform.googleapis.com", "aiplatform.*.rep.googleapis.com"],
+        &[Api::GenerateContent, Api::EmbedContent, Api::Predict, Api::Messages, Api::ChatCompletions],
     ),
     row(
         "Amazon Bedrock",
         "aws.bedrock",
-        &["bedrock-runtime.*.amazonaws.com", "bedrock-runtime-fips.*.amazonaws.com", "bedrock-runtime.*.api.aws"],
-        &[Api::BedrockConverse, Api::BedrockInvoke, Api::ChatCompletions],
+        &[
+            "bedrock-runtime.*.amazonaws.com",
+            "bedrock-runtime-fips.*.amazonaws.com",
+            "bedrock-runtime.*.api.aws",
+            "bedrock-runtime-fips.*.api.aws",
+            "bedrock-runtime.*.amazonaws.com.cn",
+            "bedrock-runtime.*.vpce.amazonaws.com",
+            "bedrock-mantle.*.api.aws",
+        ],
+        &[Api::BedrockConverse, Api::BedrockInvoke, Api::ChatCompletions, Api::Responses, Api::Messages],
+    ),
+    row(
+        "Amazon Bedrock knowledge bases",
+        "aws.bedrock",
+        &[
+            "bedrock-agent-runtime.*.amazonaws.com",
+            "bedrock-agent-runtime-fips.*.amazonaws.com",
+            "bedrock-agent-runtime.*.api.aws",
+            "bedrock-agent-runtime.*.amazonaws.com.cn",
+            "bedrock-agent-runtime.*.vpce.amazonaws.com",
+        ],
+        &[Api::BedrockRetrieve, Api::BedrockRetrieveAndGenerate],
     ),
     row(
         "Mistral",
@@ -90,9 +128,26 @@ pub const PROVIDERS: &[Provider] = &[
         &["api.cohere.com", "api.cohere.ai"],
         &[Api::CohereChat, Api::CohereEmbed, Api::ChatCompletions, Api::Embeddings],
     ),
-    row("Groq", "groq", &["api.groq.com"], &[Api::ChatCompletions, Api::Responses, Api::Embeddings]),
+    row(
+        "Groq",
+        "groq",
+        &["api.groq.com"],
+        &[Api::ChatCompletions, Api::Responses, Api::Embeddings, Api::Speech, Api::Transcriptions],
+    ),
     row("DeepSeek", "deepseek", &["api.deepseek.com"], &[Api::ChatCompletions, Api::Completions, Api::Messages]),
-    row("xAI", "x_ai", &["api.x.ai"], &[Api::ChatCompletions, Api::Responses, Api::Completions, Api::Messages]),
+    row(
+        "xAI",
+        "x_ai",
+        &["api.x.ai"],
+        &[
+            Api::ChatCompletions,
+            Api::Responses,
+            Api::Completions,
+            Api::Messages,
+            Api::Images,
+            Api::FetchResponse,
+        ],
+    ),
     row("Perplexity", "perplexity", &["api.perplexity.ai"], &[Api::ChatCompletions, Api::Responses]),
     row("Moonshot", "moonshot_ai", &["api.moonshot.ai", "api.moonshot.cn"], &[Api::ChatCompletions, Api::Messages]),
     row(
@@ -263,19 +318,39 @@ pub const ROUTES: &[Route] = &[
     post("/openai/realtime", Api::Realtime),
     post("/completions", Api::Completions),
     post("/embeddings", Api::Embeddings),
+    post("/images/generations", Api::Images),
+    shaped("/images/edits", Api::Images),
+    shaped("/images/variations", Api::Images),
+    post("/audio/speech", Api::Speech),
+    post("/audio/transcriptions", Api::Transcriptions),
+    post("/audio/translations", Api::Transcriptions),
+    post("/vector_stores/*/search", Api::VectorStoreSearch),
+    Route { method: "GET", path: "/responses/resp_*", api: Api::FetchResponse, trust: Trust::Telling },
+    // Where ids have no such mark.
+    Route { method: "GET", path: "/responses/*", api: Api::FetchResponse, trust: Trust::Listed },
     post("/v1/messages", Api::Messages),
     // Azure AI Foundry's and Cloudflare's, and Anthropic's models on Vertex.
     post("/anthropic/messages", Api::Messages),
     post("/*:rawPredict", Api::Messages),
     post("/*:streamRawPredict", Api::Messages),
+    post("/publishers/mistralai/models/*:rawPredict", Api::ChatCompletions),
+    post("/publishers/mistralai/models/*:streamRawPredict", Api::ChatCompletions),
+    post("/publishers/ai21/models/*:rawPredict", Api::ChatCompletions),
+    post("/publishers/ai21/models/*:streamRawPredict", Api::ChatCompletions),
+    shaped("/v1/complete", Api::AnthropicComplete),
     post("/*:generateContent", Api::GenerateContent),
     post("/*:streamGenerateContent", Api::GenerateContent),
     post("/*:embedContent", Api::EmbedContent),
     post("/*:batchEmbedContents", Api::EmbedContent),
+    shaped("/*:predict", Api::Predict),
+    shaped("/*:predictLongRunning", Api::Predict),
     post("/model/*/converse", Api::BedrockConverse),
     post("/model/*/converse-stream", Api::BedrockConverse),
     post("/model/*/invoke", Api::BedrockInvoke),
     post("/model/*/invoke-with-response-stream", Api::BedrockInvoke),
+    post("/knowledgebases/*/retrieve", Api::BedrockRetrieve),
+    post("/retrieveAndGenerate", Api::BedrockRetrieveAndGenerate),
+    post("/retrieveAndGenerateStream", Api::BedrockRetrieveAndGenerate),
     post("/fim/completions", Api::MistralFim),
     post("/v1/agents/completions", Api::ChatCompletions),
     listed("/v1/conversations", Api::MistralConversations),
@@ -317,6 +392,6 @@ pub const ROUTES: &[Route] = &[
     listed("/v1/deployments/*/*/predictions", Api::ReplicatePredictions),
 ];
 
-/// Ends of paths that are no calls of a model although an API's path is within them or ends alike: requests whose answer
-/// comes elsewhere.
-pub const NOT_CALLS: &[&str] = &["/async/chat/completions", "/queue/chat/completions"];
+/// Ends of paths that are no calls of a model although an API's path is within them or ends alike: counts of tokens, and
+/// requests whose answer comes elsewhere.
+pub const NOT_CALLS: &[&str] = &["/models/count-tokens:rawPredict", "/async/chat/completions", "/queue/chat/completions"];

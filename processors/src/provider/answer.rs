@@ -2,14 +2,15 @@
 
 use pipeline::{
     Timestamp,
-    observation::{Body, Exchange, LossReason, ModelCall, Part, Response},
+    observation::{Api, Body, Exchange, LossReason, ModelCall, Part, Response},
 };
 
 use super::{
     failure,
     format::{Format, Step},
     framing::{self, Piece},
-    json::Object,
+    json::{self, Object},
+    openai_audio,
 };
 
 /// Reads the response into the call.
@@ -21,15 +22,21 @@ pub fn read(exchange: &Exchange, format: &Format, call: &mut ModelCall) {
         }
         return;
     };
-    call.reply.status = Some(response.status);
+    // That of a stream that was joined in its middle is not known.
+    call.reply.status = Some(response.status).filter(|status| *status != 0);
     if response.status >= 400 {
         let text = String::from_utf8_lossy(&response.body.bytes);
-        call.error = Some(failure::of_status(response.status, Object::parse(&text).as_ref()));
+        // Google's may be the only element of an array.
+        let listed = || json::array(text.trim()).and_then(|list| Object::parse(list.first()?));
+        call.error = Some(failure::of_status(response.status, &response.headers, Object::parse(&text).or_else(listed).as_ref()));
         return;
     }
-    let broken = if let Some(pieces) = framing::pieces(response) {
+    let broken = if openai_audio::is_raw(format.api, response) {
+        openai_audio::raw(response, call);
+        lost(exchange, |reason| reason == LossReason::Closed).then_some(failure::CONNECTION_CLOSED)
+    } else if let Some(pieces) = framing::pieces(response, format.api == Api::GenerateContent) {
         call.parameters.stream = true;
-        let terminal = stream(pieces, response, format, call);
+        let terminal = stream(pieces, response, format, !lost_by_us(exchange), call);
         (!terminal).then_some(failure::STREAM_INTERRUPTED)
     } else {
         let whole = document(&response.body, format, call);
@@ -56,10 +63,18 @@ fn lost_by_us(exchange: &Exchange) -> bool {
 /// Reads a JSON document. False if it is not whole.
 fn document(body: &Body, format: &Format, call: &mut ModelCall) -> bool {
     if let Some(object) = Object::from_bytes(&body.bytes) {
-        (format.plain)(&object, call);
+        match failure::within(&object) {
+            Some(error) => call.error = Some(error),
+            None => (format.plain)(&object, call),
+        }
         return true;
     }
     let text = String::from_utf8_lossy(&body.bytes);
+    // A list of one, as Hugging Face's servers give it.
+    if let Some(object) = json::array(text.trim()).and_then(|list| Object::parse(list.first()?)) {
+        (format.plain)(&object, call);
+        return true;
+    }
     let object = Object::salvage(&text);
     if !object.0.is_empty() {
         (format.plain)(&object, call);
@@ -67,11 +82,12 @@ fn document(body: &Body, format: &Format, call: &mut ModelCall) -> bool {
     false
 }
 
-/// Reads an event stream. True if it came to its end.
+/// Reads an event stream. True if it came to its end. `seen`: onlooker saw all that the agent got.
 fn stream<'a>(
     pieces: impl Iterator<Item = Piece<'a>>,
     response: &Response,
     format: &Format,
+    seen: bool,
     call: &mut ModelCall,
 ) -> bool {
     let body = &response.body;
@@ -103,6 +119,9 @@ fn stream<'a>(
         }
     }
     call.reply.chunks = Some(chunks);
+    if ended.is_none() && seen {
+        reader.cut();
+    }
     let whole = reader.finish(call);
     if let Some(time) = ended {
         call.ended = time;

@@ -1,16 +1,19 @@
 //! Anthropic messages (`POST …/v1/messages`).
 //!
 //! Facts from Anthropic's API reference, "Messages", "Streaming messages" and "Prompt caching": `input_tokens` leaves
-//! out what was read from or written to the cache; the usage of `message_delta` is cumulative.
+//! out what was read from or written to the cache; the usage of `message_delta` is cumulative; what a compaction used
+//! stands in `iterations` only, though it is billed.
 
 use std::collections::BTreeMap;
 
 use pipeline::observation::{Api, Modalities, ModelCall, Operation, RequestedTool, ToolResult, Usage};
 
 use super::{
+    anthropic_content::{self, Deltas},
     failure,
     format::{Format, Step, Stream},
     json::{self, Object},
+    media,
     openai_chat::format_type,
     thread::MessageDigest,
 };
@@ -20,7 +23,8 @@ pub const FORMAT: Format = Format {
     api: Api::Messages,
     operation: Operation::Chat,
     provider: "anthropic",
-    shape: |body| body.has("model") && body.array("messages").is_some(),
+    // On Vertex the path names the model.
+    shape: |body| (body.has("model") || body.has("anthropic_version")) && body.array("messages").is_some(),
     request,
     plain,
     stream: || Box::<MessageStream>::default(),
@@ -41,11 +45,15 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
         .and_then(|config| config.object("format"))
         .or_else(|| body.object("output_format"))
         .and_then(|format| format_type(&format));
+    asked.service_tier = body.string("service_tier").filter(|tier| tier != "auto");
     if call.conversation_id.is_none() {
         call.conversation_id =
             body.object("metadata").and_then(|metadata| metadata.string("user_id")).and_then(|user| session(&user));
     }
     thread(body, call);
+    if let Some(content) = &mut call.content {
+        anthropic_content::request(body, content);
+    }
     true
 }
 
@@ -68,6 +76,7 @@ fn is_uuid(text: &str) -> bool {
 
 fn thread(body: &Object<'_>, call: &mut ModelCall) {
     let thread = &mut call.thread;
+    let (captured, compacted) = (call.content.is_some(), &mut call.parameters.compacted);
     thread.has_tools = body.array("tools").is_some_and(|tools| !tools.is_empty());
     if body.has("system") {
         let mut system = MessageDigest::new();
@@ -95,13 +104,17 @@ fn thread(body: &Object<'_>, call: &mut ModelCall) {
                     thread.tool_results.push(ToolResult {
                         id,
                         is_error: part.bool("is_error") == Some(true),
-                        response: None,
+                        response: captured.then(|| anthropic_content::result(part)),
                     });
                 }
                 true
             }
             // Clients leave these out of later requests.
             "thinking" | "redacted_thinking" => true,
+            "compaction" => {
+                *compacted = Some(true);
+                false
+            }
             _ => false,
         });
         // Claude Code puts system messages after the user's.
@@ -120,6 +133,8 @@ struct WireUsage {
     cache_creation: Option<u64>,
     output: Option<u64>,
     reasoning: Option<u64>,
+    /// What compactions used, beside the rest: input with what was cached, and output.
+    compaction: (u64, u64),
 }
 
 impl WireUsage {
@@ -133,14 +148,24 @@ impl WireUsage {
         if let Some(details) = usage.object("output_tokens_details") {
             self.reasoning = details.count("thinking_tokens").or(details.count("reasoning_tokens")).or(self.reasoning);
         }
+        let compactions = usage.objects("iterations").filter(|of| of.str("type").as_deref() == Some("compaction"));
+        if usage.has("iterations") {
+            self.compaction = (0, 0);
+        }
+        for of in compactions {
+            let count = |key| of.count(key).unwrap_or(0);
+            let cached = count("cache_read_input_tokens").saturating_add(count("cache_creation_input_tokens"));
+            let (input, output) = (count("input_tokens").saturating_add(cached), count("output_tokens"));
+            self.compaction = (self.compaction.0.saturating_add(input), self.compaction.1.saturating_add(output));
+        }
     }
 
     /// By the convention's counting.
     fn convert(self) -> Usage {
         let cached = self.cache_read.unwrap_or(0).saturating_add(self.cache_creation.unwrap_or(0));
         Usage {
-            input: self.input.map(|input| input.saturating_add(cached)),
-            output: self.output,
+            input: self.input.map(|input| input.saturating_add(cached).saturating_add(self.compaction.0)),
+            output: self.output.map(|output| output.saturating_add(self.compaction.1)),
             cache_read: self.cache_read,
             cache_creation: self.cache_creation,
             reasoning: self.reasoning,
@@ -156,19 +181,29 @@ fn plain(body: &Object<'_>, call: &mut ModelCall) {
     }
     call.reply.id = body.string("id");
     call.reply.model = body.string("model");
-    call.reply.finish_reasons.extend(body.string("stop_reason"));
+    let reason = body.string("stop_reason");
     let mut usage = WireUsage::default();
     if let Some(found) = body.object("usage") {
         usage.update(&found);
+        call.reply.service_tier = found.string("service_tier");
     }
     call.usage = usage.convert();
-    for block in body.objects("content").filter(|block| block.str("type").as_deref() == Some("tool_use")) {
-        call.tool_calls.push(RequestedTool {
-            id: block.string("id"),
-            name: block.string("name").unwrap_or_default(),
-            arguments: block.raw("input").unwrap_or_default().to_owned(),
-        });
+    for block in body.objects("content") {
+        match block.str("type").as_deref() {
+            Some("tool_use") => call.tool_calls.push(RequestedTool {
+                id: block.string("id"),
+                name: block.string("name").unwrap_or_default(),
+                arguments: block.raw("input").unwrap_or_default().to_owned(),
+            }),
+            Some("compaction") => call.parameters.compacted = Some(true),
+            _ => {}
+        }
     }
+    if let Some(content) = &mut call.content {
+        let finish = reason.as_deref().map_or(media::CUT, anthropic_content::finish_reason);
+        content.output = vec![media::answer(anthropic_content::parts(body.raw("content")), finish.to_owned())];
+    }
+    call.reply.finish_reasons.extend(reason);
 }
 
 #[derive(Default)]
@@ -180,11 +215,18 @@ struct MessageStream {
     ended: bool,
     /// Requested tools by block: the call, and its input as the block's start gave it.
     tools: BTreeMap<u64, (RequestedTool, String)>,
+    /// Blocks as they began, and what was added to each; only if content is captured.
+    blocks: BTreeMap<u64, (String, Deltas)>,
 }
 
 impl MessageStream {
-    fn block_start(&mut self, data: &Object<'_>) -> bool {
+    fn block_start(&mut self, data: &Object<'_>, call: &mut ModelCall) -> bool {
         let Some(block) = data.object("content_block") else { return false };
+        if call.content.is_some()
+            && let Some(raw) = data.raw("content_block")
+        {
+            self.blocks.insert(data.count("index").unwrap_or(0), (raw.to_owned(), Deltas::default()));
+        }
         match block.str("type").as_deref() {
             Some("tool_use") => {
                 let tool = RequestedTool {
@@ -197,6 +239,10 @@ impl MessageStream {
                 true
             }
             Some("redacted_thinking") => true,
+            Some("compaction") => {
+                call.parameters.compacted = Some(true);
+                block.string("content").is_some()
+            }
             Some("text") => block.string("text").is_some(),
             _ => false,
         }
@@ -205,15 +251,25 @@ impl MessageStream {
     fn block_delta(&mut self, data: &Object<'_>) -> bool {
         let Some(delta) = data.object("delta") else { return false };
         let filled = |key| delta.raw(key).is_some_and(|raw| raw.starts_with('"') && raw != "\"\"");
+        let mut text = |key| {
+            if let Some((_, added)) = self.blocks.get_mut(&data.count("index").unwrap_or(0)) {
+                added.text.push_str(&delta.str(key).unwrap_or_default());
+            }
+            filled(key)
+        };
         match delta.str("type").as_deref() {
-            Some("text_delta") => filled("text"),
-            Some("thinking_delta") => filled("thinking"),
+            Some("text_delta") => text("text"),
+            Some("thinking_delta") => text("thinking"),
+            Some("compaction_delta") => text("content"),
             Some("input_json_delta") => {
                 // A server's own tool has a block too, but no entry.
-                if let Some((tool, _)) = self.tools.get_mut(&data.count("index").unwrap_or(0))
-                    && let Some(part) = delta.raw("partial_json").and_then(json::string)
-                {
+                let (index, part) = (data.count("index").unwrap_or(0), delta.raw("partial_json").and_then(json::string));
+                let part = part.unwrap_or_default();
+                if let Some((tool, _)) = self.tools.get_mut(&index) {
                     tool.arguments.push_str(&part);
+                }
+                if let Some((_, added)) = self.blocks.get_mut(&index) {
+                    added.input.push_str(&part);
                 }
                 filled("partial_json")
             }
@@ -233,11 +289,12 @@ impl Stream for MessageStream {
                 self.stop_reason = message.string("stop_reason");
                 if let Some(usage) = message.object("usage") {
                     self.usage.update(&usage);
+                    call.reply.service_tier = usage.string("service_tier");
                     self.first_output = self.usage.output.take();
                 }
                 Step::default()
             }
-            "content_block_start" => Step::content(self.block_start(data)),
+            "content_block_start" => Step::content(self.block_start(data, call)),
             "content_block_delta" => Step::content(self.block_delta(data)),
             "message_delta" => {
                 if let Some(reason) = data.object("delta").and_then(|delta| delta.string("stop_reason")) {
@@ -265,6 +322,15 @@ impl Stream for MessageStream {
             self.usage.output = self.usage.output.or(self.first_output);
         }
         call.usage = self.usage.convert();
+        if let Some(content) = &mut call.content
+            && (self.ended || !self.blocks.is_empty())
+        {
+            let parts = self.blocks.values().filter_map(|(start, added)| {
+                Object::parse(start).and_then(|block| anthropic_content::part(&block, added))
+            });
+            let finish = self.stop_reason.as_deref().map_or(media::CUT, anthropic_content::finish_reason);
+            content.output = vec![media::answer(parts.collect(), finish.to_owned())];
+        }
         call.reply.finish_reasons = self.stop_reason.into_iter().collect();
         call.tool_calls = self
             .tools

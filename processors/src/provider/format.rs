@@ -46,6 +46,9 @@ pub trait Stream {
     /// Takes one event: its SSE name, and its data.
     fn event(&mut self, name: Option<&str>, data: &Object<'_>, call: &mut ModelCall) -> Step;
 
+    /// Tells, before `finish`, that the stream broke off before its terminal event, and not because onlooker missed it.
+    fn cut(&mut self) {}
+
     /// Puts what was assembled into the call. True if the answer is whole even without a terminal event.
     fn finish(self: Box<Self>, call: &mut ModelCall) -> bool;
 }

@@ -15,8 +15,9 @@ pub struct Piece<'a> {
     pub end: u64,
 }
 
-/// The pieces of a body that is a stream; none if it is one document.
-pub fn pieces(response: &Response) -> Option<Box<dyn Iterator<Item = Piece<'_>> + '_>> {
+/// The pieces of a body that is a stream; none if it is one document. `listed`: a list of documents is a stream too, as
+/// Gemini's without `alt=sse`.
+pub fn pieces(response: &Response, listed: bool) -> Option<Box<dyn Iterator<Item = Piece<'_>> + '_>> {
     let body: &[u8] = &response.body.bytes;
     let kind = response.headers.get("content-type").unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -40,8 +41,7 @@ pub fn pieces(response: &Response) -> Option<Box<dyn Iterator<Item = Piece<'_>> 
         })));
     }
     let start = body.iter().position(|byte| !byte.is_ascii_whitespace())?;
-    // An answer that is an array: Gemini's stream without `alt=sse`.
-    (body.get(start) == Some(&b'['))
+    (listed && body.get(start) == Some(&b'['))
         .then(|| Box::new(documents(body, start + 1)) as Box<dyn Iterator<Item = Piece<'_>>>)
 }
 
@@ -58,16 +58,17 @@ fn documents(body: &[u8], from: usize) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
-/// `application/vnd.amazon.eventstream` (Amazon Transcribe and Bedrock guides, "Event stream encoding"): lengths of message
-/// and headers, a CRC, headers, payload, a CRC; all big endian.
+/// `application/vnd.amazon.eventstream` (Smithy's "Amazon Event Stream Specification"): lengths of message and headers, their
+/// CRC-32, headers, payload, the CRC-32 of all; big endian. It ends at a message that is cut or whose checksums are wrong:
+/// what stands after it cannot be told apart.
 struct Amazon<'a> {
     body: &'a [u8],
     at: usize,
 }
 
-fn be32(bytes: &[u8], at: usize) -> Option<usize> {
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes: [u8; 4] = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
-    usize::try_from(u32::from_be_bytes(bytes)).ok()
+    Some(u32::from_be_bytes(bytes))
 }
 
 impl<'a> Iterator for Amazon<'a> {
@@ -75,20 +76,38 @@ impl<'a> Iterator for Amazon<'a> {
 
     fn next(&mut self) -> Option<Piece<'a>> {
         let rest = self.body.get(self.at..)?;
-        let (total, headers) = (be32(rest, 0)?, be32(rest, 4)?);
+        let length = |at| usize::try_from(be32(rest, at)?).ok();
+        let (total, headers) = (length(0)?, length(4)?);
+        if crc32fast::hash(rest.get(..8)?) != be32(rest, 8)? {
+            return None;
+        }
         let message = rest.get(..total)?;
         let payload_end = total.checked_sub(4)?;
+        if crc32fast::hash(message.get(..payload_end)?) != be32(message, payload_end)? {
+            return None;
+        }
         let payload_at = headers.checked_add(12)?;
-        let name = header(message.get(12..payload_at)?);
+        let said = self::headers(message.get(12..payload_at)?);
         let payload = message.get(payload_at..payload_end)?;
         self.at = self.at.checked_add(total)?;
-        let data = String::from_utf8_lossy(payload);
-        Some(Piece { name, data, end: self.at as u64 })
+        let data = match said.error {
+            Some(text) => Cow::Owned(serde_json::json!({"message": text}).to_string()),
+            None if payload.is_empty() => Cow::Borrowed("{}"),
+            None => String::from_utf8_lossy(payload),
+        };
+        Some(Piece { name: said.name, data, end: self.at as u64 })
     }
 }
 
-/// The event's type, or that of an exception.
-fn header(headers: &[u8]) -> Cow<'_, str> {
+/// What the headers of a message say.
+struct Said<'a> {
+    /// The event's type, that of an exception, or `:` and the code of an error of the stream itself.
+    name: Cow<'a, str>,
+    /// Such an error's message: it has no payload.
+    error: Option<String>,
+}
+
+fn headers(headers: &[u8]) -> Said<'_> {
     let mut at = 0usize;
     let mut read = || {
         let length = usize::from(*headers.get(at)?);
@@ -113,12 +132,16 @@ fn header(headers: &[u8]) -> Cow<'_, str> {
         at += 1 + size;
         Some((name, value))
     };
+    let mut said = Said { name: Cow::Borrowed(""), error: None };
     while let Some((name, value)) = read() {
-        if name == b":event-type" || name == b":exception-type" {
-            return String::from_utf8_lossy(value);
+        match name {
+            b":event-type" | b":exception-type" => said.name = String::from_utf8_lossy(value),
+            b":error-code" => said.name = Cow::Owned(format!(":{}", String::from_utf8_lossy(value))),
+            b":error-message" => said.error = Some(String::from_utf8_lossy(value).into_owned()),
+            _ => {}
         }
     }
-    Cow::Borrowed("")
+    said
 }
 
 #[cfg(test)]
@@ -138,10 +161,15 @@ pub mod tests {
         }
     }
 
-    /// A message of Amazon's event stream; its checksums are not looked at.
+    /// An event of Amazon's event stream.
     pub fn amazon(name: &str, payload: &str) -> Vec<u8> {
+        amazon_message(&[(":message-type", "event"), (":event-type", name)], payload)
+    }
+
+    /// A message of Amazon's event stream.
+    pub fn amazon_message(fields: &[(&str, &str)], payload: &str) -> Vec<u8> {
         let mut headers = Vec::new();
-        for (key, value) in [(":message-type", "event"), (":event-type", name)] {
+        for (key, value) in fields {
             headers.push(key.len() as u8);
             headers.extend(key.as_bytes());
             headers.push(7);
@@ -152,15 +180,15 @@ pub mod tests {
         let mut message = Vec::new();
         message.extend((total as u32).to_be_bytes());
         message.extend((headers.len() as u32).to_be_bytes());
-        message.extend([0; 4]);
+        message.extend(crc32fast::hash(&message).to_be_bytes());
         message.extend(headers);
         message.extend(payload.as_bytes());
-        message.extend([0; 4]);
+        message.extend(crc32fast::hash(&message).to_be_bytes());
         message
     }
 
     fn list(response: &Response) -> Vec<(String, String)> {
-        let pieces = pieces(response).unwrap();
+        let pieces = pieces(response, true).unwrap();
         pieces.map(|piece| (piece.name.into_owned(), piece.data.into_owned())).collect()
     }
 
@@ -171,7 +199,7 @@ pub mod tests {
         assert_eq!(list(&lines), [one("{\"a\":1}"), one("{\"a\":2}")]);
         let array = response("application/json; charset=UTF-8", b"[{\"a\":1}\n,\r\n{\"a\":{}}]".to_vec());
         assert_eq!(list(&array), [one("{\"a\":1}"), one("{\"a\":{}}")]);
-        assert!(pieces(&response("application/json", b"{\"a\":1}".to_vec())).is_none());
+        assert!(pieces(&response("application/json", b"{\"a\":1}".to_vec()), true).is_none());
         let mut body = amazon("messageStart", "{}");
         body.extend(amazon("metadata", "{\"b\":2}"));
         let body = response("application/vnd.amazon.eventstream", body);
@@ -181,12 +209,28 @@ pub mod tests {
         );
     }
 
+    #[test]
+    fn amazons_checksums_and_errors_are_heeded() {
+        let kind = "application/vnd.amazon.eventstream";
+        let first = amazon("messageStart", "{}");
+        let mut body = first.clone();
+        body.extend(amazon("messageStop", "{\"a\":1}"));
+        for at in first.len()..body.len() {
+            let mut damaged = body.clone();
+            damaged[at] ^= 1;
+            assert_eq!(list(&response(kind, damaged)), [("messageStart".into(), "{}".to_owned())], "{at}");
+        }
+        let fields = [(":message-type", "error"), (":error-code", "InternalFailure"), (":error-message", "no")];
+        let failed = response(kind, amazon_message(&fields, ""));
+        assert_eq!(list(&failed), [(":InternalFailure".into(), "{\"message\":\"no\"}".to_owned())]);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_survived(body in proptest::collection::vec(any::<u8>(), 0..200), kind in 0usize..3) {
             let kind = ["application/vnd.amazon.eventstream", "application/x-ndjson", ""][kind];
             let response = response(kind, body);
-            let count = pieces(&response).map_or(0, Iterator::count);
+            let count = pieces(&response, true).map_or(0, Iterator::count);
             prop_assert!(count <= 200);
         }
     }

@@ -4,26 +4,51 @@
 //! `table` says which exchanges are calls and of whom, one file per wire format how to read them.
 
 mod answer;
+mod anthropic_complete;
+mod anthropic_content;
 mod anthropic_messages;
 mod bedrock;
+mod bedrock_content;
+mod bedrock_invoke;
+mod bedrock_knowledge;
+mod bedrock_text;
+mod cloudflare;
 mod cohere;
 mod config;
+mod cortex;
+mod dashscope;
 mod failure;
 mod format;
 mod framing;
 mod gemini;
+mod google_arguments;
+mod google_content;
+mod google_predict;
 mod header;
+mod hugging_face;
 mod json;
+mod llama_cpp;
+mod lm_studio;
+mod media;
+mod mistral;
 mod ollama;
+mod openai_audio;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
+mod openai_fetch;
+mod openai_form;
+mod openai_images;
 mod openai_realtime;
 mod openai_responses;
+mod openai_retrieval;
+mod replicate;
+mod said;
 mod table;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod watsonx;
 
 pub use config::{Config, Custom};
 
@@ -71,6 +96,8 @@ impl Provider {
         let found = table::classify(exchange, &self.custom)?;
         let lost = request.body.omitted > 0 || exchange.losses.iter().any(|loss| loss.part == Part::Request);
         let (before, asked) = asking(exchange);
+        let form = openai_form::as_json(&request.headers, asked, self.content.captures());
+        let asked = form.as_deref().unwrap_or(asked);
         let parsed = Object::from_bytes(asked);
         let whole = parsed.is_some() || !lost;
         let text: Cow<'_, str> = match parsed {
@@ -109,6 +136,11 @@ impl Provider {
         {
             return None;
         }
+        match call.api {
+            Api::FetchResponse => openai_fetch::asked(&request.target, &mut call),
+            Api::VectorStoreSearch => openai_retrieval::asked(&request.target, &mut call),
+            _ => {}
+        }
         if exchange.protocol == Protocol::WebSocket {
             // The upgrade's are those of the connection, not of the call.
             call.resend_count = None;
@@ -118,6 +150,11 @@ impl Provider {
             }
         }
         answer::read(exchange, found.format, &mut call);
+        bedrock::beside(exchange, &mut call);
+        table::marked(&mut call);
+        if call.api == Api::TgiGenerate {
+            hugging_face::header_fields(exchange, &mut call);
+        }
         Some(call)
     }
 }

@@ -1,9 +1,10 @@
 //! OpenAI's older completions (`POST …/completions`), which local servers offer too. Facts from OpenAI's API reference,
 //! "Completions": the answer is that of a chat, with `text` instead of a message.
 
-use pipeline::observation::{Api, ModelCall, Operation};
+use pipeline::observation::{Api, Message, MessagePart, ModelCall, Operation};
+use serde_json::json as object;
 
-use super::{format::Format, json::Object, openai_chat, thread::MessageDigest};
+use super::{format::Format, json, json::Object, openai_chat, thread::MessageDigest};
 
 /// This format.
 pub const FORMAT: Format = Format {
@@ -24,5 +25,25 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
     }
     call.thread.from_user = true;
     call.thread.messages.push(digest.finish("user"));
+    if let Some(content) = &mut call.content {
+        let mut parts = prompt(body);
+        if let Some(text) = body.string("suffix") {
+            parts.push(MessagePart::Other(object!({"type": "suffix", "content": text})));
+        }
+        content.input = vec![Message { role: "user".into(), parts, ..Message::default() }];
+    }
     true
+}
+
+/// A text, several, or lists of tokens, of which only the number is told.
+fn prompt(body: &Object<'_>) -> Vec<MessagePart> {
+    let texts = body.strings("prompt");
+    if !texts.is_empty() {
+        return texts.into_iter().map(MessagePart::text).collect();
+    }
+    let elements = body.array("prompt").unwrap_or_default();
+    let lists: Vec<Vec<&str>> = elements.iter().filter_map(|element| json::array(element)).collect();
+    let counts = if lists.is_empty() { vec![elements.len()] } else { lists.iter().map(Vec::len).collect() };
+    let part = |count: usize| MessagePart::Other(object!({"type": "tokens", "count": count}));
+    counts.into_iter().filter(|count| *count > 0).map(part).collect()
 }

@@ -33,6 +33,10 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
     modalities.extend(asked.strings("modalities"));
     let named = |name: &str| modalities.iter().any(|modality| modality == name);
     parameters.output_type = if named("audio") { Some("speech".into()) } else { named("text").then(|| "text".into()) };
+    if let Some(content) = &mut call.content {
+        openai_responses::content::request(&asked, content);
+    }
+    let capture = call.content.is_some();
     let thread = &mut call.thread;
     thread.has_tools = asked.array("tools").is_some_and(|tools| !tools.is_empty());
     let mut system: Option<MessageDigest> = None;
@@ -40,7 +44,7 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
         system.get_or_insert_with(MessageDigest::new).text(&text);
     }
     for item in asked.objects("input") {
-        openai_responses::item(&item, &mut system, thread);
+        openai_responses::item(&item, capture, &mut system, thread);
     }
     thread.system = system.map(|digest| digest.finish("system"));
     true
@@ -49,12 +53,21 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
 /// Takes what was handed in before the message that asked: one `conversation.item.create` a line. `asked` is false if no
 /// message did: the server heard the user's voice.
 pub fn items(before: &[u8], asked: bool, call: &mut ModelCall) {
+    let capture = call.content.is_some();
     let thread = &mut call.thread;
     let mut system: Option<MessageDigest> = None;
+    let mut handed_in = Vec::new();
     for line in before.split(|byte| *byte == b'\n').filter_map(Object::from_bytes) {
         if let Some(item) = line.object("item") {
-            openai_responses::item(&item, &mut system, thread);
+            openai_responses::item(&item, capture, &mut system, thread);
+            if capture {
+                openai_responses::content::input(&item, &mut handed_in);
+            }
         }
+    }
+    if let Some(content) = &mut call.content {
+        handed_in.append(&mut content.input);
+        content.input = handed_in;
     }
     if let Some(digest) = system {
         thread.system = thread.system.or(Some(digest.finish("system")));

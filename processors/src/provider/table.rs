@@ -1,14 +1,11 @@
 //! Which exchanges are calls of a model, and of whom.
 
 use pipeline::{
-    observation::{Api, Exchange, Protocol, Role, ServerAddress},
+    observation::{Api, Exchange, ModelCall, Protocol, Role, ServerAddress},
     providers::{self, Asked, Trust},
 };
 
-use super::{
-    anthropic_messages, bedrock, cohere, format::Format, gemini, json::Object, ollama, openai_chat, openai_completions,
-    openai_embeddings, openai_realtime, openai_responses,
-};
+use super::{anthropic_complete, anthropic_messages, bedrock, bedrock_invoke, bedrock_knowledge, cloudflare, cohere, cortex, dashscope, format::Format, gemini, google_predict, hugging_face, json::Object, llama_cpp, lm_studio, mistral, ollama, openai_audio, openai_chat, openai_completions, openai_embeddings, openai_fetch, openai_images, openai_realtime, openai_responses, openai_retrieval, replicate, watsonx,};
 
 /// The known wire formats, a row each.
 const FORMATS: &[&Format] = &[
@@ -17,19 +14,42 @@ const FORMATS: &[&Format] = &[
     &openai_realtime::FORMAT,
     &openai_embeddings::FORMAT,
     &openai_completions::FORMAT,
+    &openai_images::FORMAT,
+    &openai_audio::SPEECH,
+    &openai_audio::TRANSCRIPTIONS,
+    &openai_fetch::FORMAT,
+    &openai_retrieval::FORMAT,
     &anthropic_messages::FORMAT,
+    &anthropic_complete::FORMAT,
     &gemini::FORMAT,
-    &gemini::EMBEDDINGS,
+    &google_predict::EMBEDDINGS,
+    &google_predict::PREDICT,
     &ollama::CHAT,
     &ollama::GENERATE,
     &ollama::EMBED,
     &cohere::FORMAT,
+    &cohere::EMBED,
+    &mistral::FIM,
+    &mistral::CONVERSATIONS,
+    &dashscope::GENERATION,
+    &dashscope::EMBEDDINGS,
+    &watsonx::CHAT,
+    &watsonx::GENERATION,
+    &watsonx::EMBEDDINGS,
+    &hugging_face::GENERATE,
+    &llama_cpp::COMPLETION,
+    &lm_studio::CHAT,
+    &cloudflare::RUN,
+    &cortex::COMPLETE,
+    &replicate::PREDICTIONS,
     &bedrock::CONVERSE,
-    &bedrock::INVOKE,
+    &bedrock_invoke::INVOKE,
+    &bedrock_knowledge::RETRIEVE,
+    &bedrock_knowledge::GENERATE,
 ];
 
 /// The decoder of an API.
-fn format_of(api: Api) -> Option<&'static Format> {
+pub fn format_of(api: Api) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.api == api).copied()
 }
 
@@ -52,7 +72,9 @@ impl Match {
     /// Else the body must have the API's shape. `body` is what could be read of it, and `whole` is false if onlooker has
     /// not seen all of it: then the path gives it the benefit of the doubt.
     pub fn confirmed(&self, body: Option<&Object<'_>>, whole: bool) -> bool {
-        (self.path && (self.host || !whole)) || body.is_some_and(self.format.shape)
+        // A request without a body has no shape.
+        let bare = self.format.api == Api::FetchResponse;
+        (self.path && (self.host || !whole || bare)) || body.is_some_and(self.format.shape)
     }
 }
 
@@ -101,7 +123,11 @@ pub fn classify(exchange: &Exchange, custom: &providers::Table) -> Option<Match>
 
 /// The program that serves a host of nobody known, by the marks that it leaves in paths and header fields.
 fn signed(exchange: &Exchange) -> Option<&'static str> {
-    if providers::normal_path(&exchange.request.target).starts_with("/api/v0/") {
+    let path = providers::normal_path(&exchange.request.target);
+    if path.contains("/locations/") && path.contains("/publishers/") {
+        return Some("gcp.vertex_ai");
+    }
+    if path.starts_with("/api/v0/") {
         return Some("lm_studio");
     }
     let headers = &exchange.response.as_ref()?.headers;
@@ -109,6 +135,16 @@ fn signed(exchange: &Exchange) -> Option<&'static str> {
         return Some("llama_cpp");
     }
     headers.0.iter().any(|(name, _)| name.starts_with("x-litellm-")).then_some("litellm_proxy")
+}
+
+/// Names the server that an answer is marked as one's, where neither host nor path tells: Ollama's fingerprint.
+pub fn marked(call: &mut ModelCall) {
+    if call.provider == "openai"
+        && call.reply.system_fingerprint.as_deref() == Some("fp_ollama")
+        && providers::known_host(&call.server.address).is_none()
+    {
+        call.provider = "ollama".into();
+    }
 }
 
 /// What a path that serves any kind of model was asked for, by the body's fields.
@@ -176,13 +212,16 @@ pub fn model_in(target: &str) -> Option<String> {
         let named = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
         return named("model").or_else(|| named("deployment")).map(percent_decoded).filter(|name| !name.is_empty());
     }
+    if let Some(Api::BedrockConverse | Api::BedrockInvoke) = providers::api_of(target) {
+        return bedrock::model_in(target);
+    }
     let path = providers::path_of(target);
     let mut segments = path.split('/').filter(|segment| !segment.is_empty());
     let mut before = "";
     let kind = loop {
         let segment = segments.next()?;
         // Azure AI inference has `/models/chat/completions`, where nothing is named.
-        if matches!(segment, "deployments" | "models" | "model" | "serving-endpoints" | "workers-ai")
+        if matches!(segment, "deployments" | "models" | "tunedModels" | "model" | "serving-endpoints" | "workers-ai")
             || (segment == "run" && before == "ai")
         {
             break segment;

@@ -13,9 +13,16 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod anthropic;
+mod bedrock;
+mod clouds;
 mod dialects;
+mod google;
 mod hostile;
+mod others;
+mod schema;
 mod streams;
+mod table;
 mod threads;
 mod websocket;
 

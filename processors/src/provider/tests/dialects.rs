@@ -4,7 +4,7 @@ use super::*;
 use crate::provider::framing::tests::amazon;
 
 /// An answer whose body is these pieces, the first at 11 ms.
-fn pieces(mut exchange: Exchange, kind: &str, pieces: &[Vec<u8>]) -> Exchange {
+pub fn pieces(mut exchange: Exchange, kind: &str, pieces: &[Vec<u8>]) -> Exchange {
     let (mut bytes, mut marks) = (Vec::new(), Vec::new());
     for (at, piece) in pieces.iter().enumerate() {
         marks.push(Mark { offset: bytes.len() as u64, time: ms(11 + at as u64) });
