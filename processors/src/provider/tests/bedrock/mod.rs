@@ -267,8 +267,6 @@ fn where_bedrock_is() {
         ("/model/us.anthropic.claude-x-v1:0/converse-stream", "us.anthropic.claude-x-v1:0"),
         ("/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A%3Afoundation-model%2Famazon.nova-x/converse",
             "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-x"),
-        ("/model/arn:aws:bedrock:us-east-1:12:application-inference-profile/ab12/converse",
-            "arn:aws:bedrock:us-east-1:12:application-inference-profile/ab12"),
     ] {
         assert_eq!(call(&exchange(HOST, target, &body)).parameters.model.as_deref(), Some(model), "{target}");
     }
