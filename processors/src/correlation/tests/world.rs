@@ -5,9 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use pipeline::{
     ConnectionKey, Kind, Observation, ProcessKey, Processor, SpanContext, SpanId, Timestamp,
     observation::{
-        Agent, AgentTurn, Api, CallError, Exit, Implementation, McpCall, McpTarget, ModelCall, Operation, Parameters,
-        Process, ProcessInfo, ProcessPhase, Reply, RequestedTool, Role, ServerAddress, Thread, ToolCall, ToolResult,
-        Usage,
+        Agent, AgentTurn, Api, CallError, Exit, McpCall, McpTarget, ModelCall, Operation, Parameters, Process,
+        ProcessInfo, ProcessPhase, Reply, RequestedTool, Role, ServerAddress, Thread, ToolCall, ToolResult, Usage,
     },
 };
 
@@ -180,21 +179,31 @@ impl World {
         made.and_then(|o| o.context)
     }
 
-    /// A request for a tool of a server, answered after a while. Gives its place.
-    pub fn mcp(&mut self, pid: u32, tool: &str, arguments: &str, remote: Option<SpanContext>) -> SpanContext {
+    /// A request for a tool of a server, answered after a while. Gives the place of its span, if it has one.
+    pub fn mcp(&mut self, pid: u32, tool: &str, arguments: &str, remote: Option<SpanContext>) -> Option<SpanContext> {
+        let call = self.mcp_request(tool, arguments, remote);
+        self.mcp_call(pid, call)
+    }
+
+    pub fn mcp_request(&mut self, tool: &str, arguments: &str, remote: Option<SpanContext>) -> McpCall {
         let (started, ended) = (self.tick(), self.tick());
-        let info = Arc::new(self.infos.get(&pid).cloned().unwrap_or_default());
-        let call = McpCall {
+        McpCall {
             id: Some(self.now.to_string()),
             target: Some(McpTarget::Tool(tool.into())),
             ended,
             arguments: McpCall::digest(arguments),
             remote_parent: remote,
             ..McpCall::new(Role::Client, "tools/call", started)
-        };
-        let observation = Observation::new(ended, info, Kind::McpCall(Box::new(call)));
+        }
+    }
+
+    /// Gives the place of the request's own span, if it has one.
+    pub fn mcp_call(&mut self, pid: u32, call: McpCall) -> Option<SpanContext> {
+        let info = Arc::new(self.infos.get(&pid).cloned().unwrap_or_default());
+        let before = self.out.len();
+        let observation = Observation::new(call.ended, info, Kind::McpCall(Box::new(call)));
         self.correlation.process(observation, &mut self.out);
-        self.out.last().and_then(|observation| observation.context).expect("a request has a place")
+        self.out.get(before..)?.iter().find(|made| matches!(made.kind, Kind::McpCall(_)))?.context
     }
 
     pub fn finish(&mut self) {

@@ -197,12 +197,7 @@ impl Http {
     }
 
     /// An exchange is over. True if it was one of MCP.
-    pub(super) fn exchange(
-        &mut self,
-        exchange: &Exchange,
-        twins: &mut Twins,
-        out: &mut Vec<Outcome>,
-    ) -> bool {
+    pub(super) fn exchange(&mut self, exchange: &Exchange, twins: &mut Twins, out: &mut Vec<Outcome>) -> bool {
         let place = (exchange.connection, exchange.index);
         let request = &exchange.request;
         let headers = &request.headers;
@@ -283,10 +278,8 @@ impl Http {
         }
         let authority = header(request.headers, "host").unwrap_or_default();
         let (host, port) = providers::split_authority(authority);
-        let server = (!host.is_empty()).then(|| ServerAddress {
-            address: host,
-            port: port.unwrap_or(if request.tls { 443 } else { 80 }),
-        });
+        let server = (!host.is_empty())
+            .then(|| ServerAddress { address: host, port: port.unwrap_or(if request.tls { 443 } else { 80 }) });
         let scope = match session {
             Some(session) => Scope::Session(session.to_owned()),
             None if self.endpoints.contains_key(&(process, target.clone())) => Scope::Endpoint(target),
@@ -577,9 +570,7 @@ impl Http {
 
     /// There is no room for this exchange any more.
     fn abandon(&mut self, place: Place, at: Timestamp, twins: &mut Twins, out: &mut Vec<Outcome>) {
-        self.give_up(twins, out, |_, open| {
-            (open.place == place).then_some((at, LossReason::Memory))
-        });
+        self.give_up(twins, out, |_, open| (open.place == place).then_some((at, LossReason::Memory)));
     }
 
     /// Gives up requests that wait for an answer on another stream for too long. `now`: ns of the calls' clock.
@@ -626,14 +617,7 @@ impl Http {
         }
     }
 
-    fn tell(
-        &self,
-        by_client: bool,
-        open: Open,
-        ended: Ended<Timestamp>,
-        twins: &mut Twins,
-        out: &mut Vec<Outcome>,
-    ) {
+    fn tell(&self, by_client: bool, open: Open, ended: Ended<Timestamp>, twins: &mut Twins, out: &mut Vec<Outcome>) {
         let Open { place, observed, scope, asked, http, wire, version, .. } = open;
         let process = place.0.process;
         let session = self.sessions.get(&(process, scope.clone())).cloned().unwrap_or_default();

@@ -146,7 +146,8 @@ fn one_server_that_is_not_seen_is_known_by_the_ids() {
 #[test]
 fn local_sockets_carry_both_directions_and_either_side_asks() {
     let mut world = World::new();
-    let socket = |id, other| Socket { id, kind: SocketKind::Unix, local: None, peer: None, other: Some(other), received: false };
+    let socket =
+        |id, other| Socket { id, kind: SocketKind::Unix, local: None, peer: None, other: Some(other), received: false };
     world.mcp.socket(&socket(10, 11));
     world.mcp.socket(&socket(11, 10));
     let (agent, server) = (Some((AGENT, 10)), Some((SERVERS[0], 11)));

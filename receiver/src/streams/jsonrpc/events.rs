@@ -160,7 +160,8 @@ mod tests {
     #[test]
     fn times_are_those_of_the_first_and_the_last_byte() {
         let (mut cutter, mut out) = (Cutter::new(100), Vec::new());
-        for (time, piece) in [(1, ": ping\n\n"), (2, "event: me"), (3, "ssage\ndata: {}\n"), (4, "\n"), (5, "data: x\r\n\r")]
+        for (time, piece) in
+            [(1, ": ping\n\n"), (2, "event: me"), (3, "ssage\ndata: {}\n"), (4, "\n"), (5, "data: x\r\n\r")]
         {
             cutter.push(piece.as_bytes(), Timestamp(time), &mut out);
         }

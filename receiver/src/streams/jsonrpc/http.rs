@@ -143,12 +143,7 @@ fn tell_request(pending: &Pending, on: &Carrier, body: Bytes, notices: &mut VecD
 }
 
 /// A request came to its end. `held`: bytes held by all messages.
-pub(in crate::streams) fn asked(
-    pending: &mut Pending,
-    on: &Carrier,
-    notices: &mut VecDeque<Notice>,
-    held: &mut u64,
-) {
+pub(in crate::streams) fn asked(pending: &mut Pending, on: &Carrier, notices: &mut VecDeque<Notice>, held: &mut u64) {
     if pending.rpc != Watch::Unknown {
         return;
     }
@@ -169,12 +164,7 @@ pub(in crate::streams) fn asked(
 }
 
 /// The head of the answer is complete. `held`: bytes held by all messages.
-pub(in crate::streams) fn answers(
-    pending: &mut Pending,
-    on: &Carrier,
-    notices: &mut VecDeque<Notice>,
-    held: &mut u64,
-) {
+pub(in crate::streams) fn answers(pending: &mut Pending, on: &Carrier, notices: &mut VecDeque<Notice>, held: &mut u64) {
     if pending.rpc == Watch::Unknown {
         return;
     }

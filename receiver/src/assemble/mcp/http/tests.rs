@@ -77,8 +77,15 @@ impl World {
             for piece in places.windows(2) {
                 let bytes = text.as_bytes()[piece[0]..piece[1]].to_vec();
                 let (total, offset) = (bytes.len() as u64, 0);
-                let chunk =
-                    Chunk { source: Source::Socket, object, socket: object, direction, total, offset, bytes: bytes.into() };
+                let chunk = Chunk {
+                    source: Source::Socket,
+                    object,
+                    socket: object,
+                    direction,
+                    total,
+                    offset,
+                    bytes: bytes.into(),
+                };
                 let mut exchanges = Vec::new();
                 let process = if role == Role::Client { CLIENT } else { SERVER };
                 self.streams.chunk(process, self.now, &chunk, &mut exchanges);
@@ -98,12 +105,14 @@ impl World {
 
     fn post(&mut self, object: u64, target: &str, headers: &str, body: &str) {
         let length = body.len();
-        let head = format!("POST {target} HTTP/1.1\r\nHost: localhost:8000\r\n{headers}Content-Length: {length}\r\n\r\n");
+        let head =
+            format!("POST {target} HTTP/1.1\r\nHost: localhost:8000\r\n{headers}Content-Length: {length}\r\n\r\n");
         self.send(Role::Client, object, &(head + body));
     }
 
     fn get(&mut self, object: u64, target: &str, headers: &str) {
-        let head = format!("GET {target} HTTP/1.1\r\nHost: localhost:8000\r\nAccept: text/event-stream\r\n{headers}\r\n");
+        let head =
+            format!("GET {target} HTTP/1.1\r\nHost: localhost:8000\r\nAccept: text/event-stream\r\n{headers}\r\n");
         self.send(Role::Client, object, &head);
     }
 
@@ -238,7 +247,11 @@ fn both_ends_tell_and_the_receiver_names_the_sender() {
     assert_eq!(sorted(clients.iter().map(bare).collect()), sorted(STREAMABLE.map(str::to_owned).to_vec()));
     let turned = |line: &str| {
         let (client, server) = ("1 client", "1 server");
-        if line.starts_with(client) { line.replacen(client, "2 server", 1) } else { line.replacen(server, "2 client", 1) }
+        if line.starts_with(client) {
+            line.replacen(client, "2 server", 1)
+        } else {
+            line.replacen(server, "2 client", 1)
+        }
     };
     assert_eq!(
         sorted(servers.iter().map(bare).collect()),
@@ -304,7 +317,8 @@ fn a_stream_that_broke_is_resumed_on_another() {
 #[test]
 fn batches_and_stateless_servers() {
     let mut world = World::new(&[Role::Client]);
-    let batch = [request("1", "tools/list", ""), note("notifications/initialized", ""), request("2", "prompts/list", "")];
+    let batch =
+        [request("1", "tools/list", ""), note("notifications/initialized", ""), request("2", "prompts/list", "")];
     world.post(1, "/mcp", ACCEPT, &format!("[{}]", batch.join(",")));
     let other = request("1", "tools/list", "");
     world.post(2, "/mcp", ACCEPT, &other);
