@@ -29,6 +29,22 @@ pub fn build(config: Config, context: &BuildContext) -> Result<Box<dyn Exporter>
     Ok(Box::new(StdoutExporter { config, context: context.clone(), writer: Mutex::new(None) }))
 }
 
+fn format(config: &Config, color: bool) -> Box<dyn Format> {
+    match config.format {
+        Form::Tree => Box::new(tree::Tree::new(color)),
+        Form::Json => Box::new(OtlpJson(config.options().encoder())),
+        Form::Cloudevents => Box::new(CloudEvents(config.options().encoder())),
+    }
+}
+
+/// What the exporter would print of these observations, without colors.
+pub fn render(config: &Config, signal: Signal, batch: &[Observation]) -> std::io::Result<String> {
+    let (mut format, mut out) = (format(config, false), Vec::new());
+    format.write(signal, batch, &mut out)?;
+    format.finish(&mut out)?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
 impl Exporter for StdoutExporter {
     fn start(&self) -> Result<(), ComponentError> {
         let (out, terminal): (Box<dyn std::io::Write + Send>, bool) = match self.config.output {
@@ -41,11 +57,7 @@ impl Exporter for StdoutExporter {
             Color::Always => true,
             Color::Never => false,
         };
-        let format: Box<dyn Format> = match self.config.format {
-            Form::Tree => Box::new(tree::Tree::new(color)),
-            Form::Json => Box::new(OtlpJson(self.config.options().encoder())),
-            Form::Cloudevents => Box::new(CloudEvents(self.config.options().encoder())),
-        };
+        let format = format(&self.config, color);
         let writer = Writer::start(&self.context, format, out, Duration::from_millis(100))?;
         *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(writer));
         Ok(())
