@@ -472,3 +472,54 @@ fn the_command_passes_through() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(42));
 }
+
+/// An agent whose tool is an MCP server's: one span for the model's call of the tool, with what MCP says of it, and below it
+/// what the server did; whatever else is asked of the server has spans of its own.
+#[test]
+fn a_tool_of_an_mcp_server_is_told_once() {
+    let stage = stage_or_skip!("a_tool_of_an_mcp_server_is_told_once");
+    for transport in ["http", "sse"] {
+        let folder = tempfile::tempdir().unwrap();
+        let provider = Provider::start(stage, folder.path(), "true");
+        let output = watch(
+            stage,
+            &provider,
+            folder.path(),
+            &[],
+            &[&python(stage), &format!("{TESTS}/clients/mcp_agent.py"), transport],
+        );
+        let sent: Vec<Value> =
+            output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        let spans = spans(&folder.path().join("out.jsonl"));
+        let turn = spans.iter().find(|span| span.name.starts_with("invoke_agent")).unwrap();
+        // Whatever was sent is there once as the client tells it, and once as the server does.
+        let client = |span: &&Span| span.get("server.port") != Value::Null;
+        let mcp: Vec<&Span> = spans.iter().filter(|span| span.get("mcp.method.name") != Value::Null).collect();
+        for said in &sent {
+            let same = |span: &&&Span| {
+                span.get("mcp.method.name") == said["method"] && span.get("jsonrpc.request.id") == said["id"]
+            };
+            let found: Vec<&Span> = mcp.iter().filter(same).copied().collect();
+            assert_eq!(found.len(), 2, "{transport} {said}: {found:#?}");
+            let (asked, answered) = (found.iter().find(|span| client(span)), found.iter().find(|span| !client(span)));
+            let (asked, answered) = (asked.unwrap(), answered.unwrap());
+            assert_eq!(answered.parent, asked.id, "{transport} {said}");
+            assert_eq!(asked.get("network.protocol.name"), "http");
+            assert_eq!(asked.failed, said["status"] == 404 || asked.get("gen_ai.tool.name") == "other");
+            if said["status"] == 404 {
+                assert_eq!(asked.get("error.type"), "404");
+            } else if said["method"] != "initialize" || transport == "sse" {
+                assert_eq!(asked.get("mcp.session.id"), "one", "{transport} {said}");
+            }
+        }
+        let tools: Vec<_> = spans.iter().filter(|span| span.name == "execute_tool shell").collect();
+        assert_eq!(tools.len(), 1, "{transport}");
+        assert_eq!(tools[0].get("onlooker.tool.evidence"), "mcp");
+        assert_eq!(tools[0].get("mcp.method.name"), "tools/call");
+        assert_eq!((&tools[0].parent, tools[0].failed), (&turn.id, false));
+        assert_eq!(spans.iter().filter(|span| span.name == "tools/call shell").count(), 1, "the server's own");
+        let other: Vec<_> = spans.iter().filter(|span| span.name == "tools/call other" && client(span)).collect();
+        assert!(other.iter().all(|span| span.parent == turn.id && span.get("error.type") == "tool_error"));
+        compare(&provider, folder.path());
+    }
+}
