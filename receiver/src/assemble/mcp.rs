@@ -325,13 +325,12 @@ impl Mcp {
         if let Some(from_client) = from_client {
             self.learn(side.channel, from_client);
         }
-        if method == "notifications/cancelled" {
-            if let Some(id) = message.id("params.requestId")
-                && let Some(asked) = self.open.get_mut(&side).and_then(|open| open.remove(&id))
-            {
-                let error = McpError { kind: "cancelled".into(), code: None, message: None };
-                self.tell(side, asked, Ended { error: Some(error), ..Ended::at(framed.started) }, out);
-            }
+        if method == "notifications/cancelled"
+            && let Some(id) = message.id("params.requestId")
+            && let Some(asked) = self.open.get_mut(&side).and_then(|open| open.remove(&id))
+        {
+            let error = McpError { kind: "cancelled".into(), code: None, message: None };
+            self.tell(side, asked, Ended { error: Some(error), ..Ended::at(framed.started) }, out);
         }
         match message.id("id") {
             Some(id) => self.request(side, id, framed, message, out),
