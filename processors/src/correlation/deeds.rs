@@ -44,19 +44,49 @@ fn subjects(observation: &Observation, info: &ProcessInfo) -> Vec<String> {
     };
     let cwd = info.cwd.as_deref().map(|cwd| format!("{}/", cwd.trim_end_matches('/')));
     let mut subjects = Vec::new();
+    // Whole strings only: a name may be part of many others.
+    let mut push = |text: &str| subjects.extend(serde_json::to_string(text));
     for path in paths.into_iter().flatten().filter(|path| path.len() > 1) {
-        let relative = cwd.as_ref().and_then(|cwd| path.strip_prefix(cwd.as_str()));
-        // Whole strings only: a name may be part of many others.
-        for path in [Some(path.as_str()), relative].into_iter().flatten() {
-            if let Ok(quoted) = serde_json::to_string(path) {
-                subjects.push(quoted);
+        for path in meant(path) {
+            push(path);
+            if let Some(relative) = cwd.as_ref().and_then(|cwd| path.strip_prefix(cwd.as_str())) {
+                push(relative);
+                push(&format!("./{relative}"));
             }
-        }
-        if let Some(relative) = relative
-            && let Ok(quoted) = serde_json::to_string(&format!("./{relative}"))
-        {
-            subjects.push(quoted);
         }
     }
     subjects
+}
+
+/// A path, and those that it may stand for: agents write `a.md.tmp.17` and then rename it to `a.md`.
+fn meant(path: &str) -> impl Iterator<Item = &str> {
+    let name = path.rfind('/').map_or(0, |at| at + 1);
+    let shorter = move |path: &&str| {
+        let dot = path.rfind('.').filter(|dot| *dot > name)?;
+        path.get(..dot)
+    };
+    std::iter::successors(Some(path), shorter)
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{
+        ProcessKey, Timestamp,
+        observation::{Deed, File},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_deed_is_named_in_the_ways_of_a_call() {
+        let info = ProcessInfo { cwd: Some("/w".into()), key: ProcessKey::default(), ..ProcessInfo::default() };
+        let file = File { other: Some("/x/\"b".into()), ..File::new(Deed::Rename, "/w/a.md.tmp") };
+        let kind = Kind::File(Box::new(file));
+        let subjects = subjects(&Observation::new(Timestamp(0), info.clone().into(), kind), &info);
+        for wanted in [r#""/w/a.md.tmp""#, r#""a.md""#, r#""./a.md""#, r#""/w/a.md""#, r#""/x/\"b""#] {
+            assert!(subjects.iter().any(|subject| subject == wanted), "{wanted} {subjects:?}");
+        }
+        assert!(!subjects.iter().any(|subject| subject == "\"\""));
+        assert_eq!(meant("/w/.env").collect::<Vec<_>>(), ["/w/.env"]);
+    }
 }

@@ -232,3 +232,100 @@ fn top(process: ProcessKey, table: &Table) -> ProcessKey {
     };
     std::iter::successors(Some(process), above).take(GENERATIONS).last().unwrap_or(process)
 }
+
+#[cfg(test)]
+mod tests {
+    use pipeline::observation::Host;
+
+    use super::*;
+    use crate::event::deeds::Rights as Ids;
+
+    fn key(tgid: u32) -> ProcessKey {
+        ProcessKey { tgid, start: tgid.into() }
+    }
+
+    /// 1 is not watched; below it are the trees of 10 (with 11 and 12) and of 20.
+    fn table() -> Table {
+        let mut table = Table::new(Arc::new(Host::default()), Clock::default());
+        table.entry(key(1));
+        for (parent, child) in [(1, 10), (10, 11), (11, 12), (1, 20)] {
+            table.fork(key(parent), key(child)).watched = true;
+        }
+        table
+    }
+
+    fn told(events: &[SecurityEvent]) -> Vec<Security> {
+        let (table, mut rights, mut out) = (table(), Rights::new(Clock::default()), Vec::new());
+        let info = table.get(key(12)).unwrap().info.clone();
+        for (at, event) in events.iter().enumerate() {
+            rights.event(&info, at as u64, event, &table, &mut out);
+        }
+        rights.finish(&mut out);
+        assert!(rights.gathered.is_empty() && rights.due.is_empty());
+        let security = out.into_iter().filter_map(|observation| match observation.kind {
+            Kind::Security(security) => Some(*security),
+            _ => None,
+        });
+        security.collect()
+    }
+
+    fn kill(pid: i32, level: u32) -> SecurityEvent {
+        let arguments = [u64::from(pid.cast_unsigned()), 15, 0, 0];
+        SecurityEvent { call: "kill".into(), arguments, level, ..SecurityEvent::default() }
+    }
+
+    #[test]
+    fn signals_within_a_tree_are_nobody_elses_business() {
+        for (pid, level, foreign) in [
+            (10, 0, false),
+            (11, 0, false),
+            (-10, 0, false),
+            (20, 0, true),
+            (1, 0, true),
+            (-1, 0, true),
+            (-20, 0, true),
+            (999, 0, false),
+            // Counted in another namespace.
+            (20, 1, false),
+        ] {
+            assert_eq!(told(&[kill(pid, level)]).len(), usize::from(foreign), "{pid} {level}");
+        }
+        let told = told(&[kill(20, 0)]);
+        let target = Target { pid: 20, process: Some(key(20)) };
+        assert_eq!(told[0].action, Action::Signal { signal: 15, target });
+    }
+
+    #[test]
+    fn equal_calls_are_told_twice_at_most() {
+        let told = told(&vec![kill(-1, 0); 1000]);
+        assert_eq!(told.iter().map(|security| security.operations).collect::<Vec<_>>(), [1, 999]);
+    }
+
+    #[test]
+    fn calls_are_told_with_what_they_changed() {
+        let old = Ids { user: [0; 3], ..Ids::default() };
+        let new = Ids { user: [1000, 1001, 1002], ..Ids::default() };
+        let set = SecurityEvent { call: "setresuid".into(), old, new, ..SecurityEvent::default() };
+        let bind = |address: &str| SecurityEvent {
+            call: "bind".into(),
+            address: address.parse().ok(),
+            ..SecurityEvent::default()
+        };
+        let refused = SecurityEvent { error: 1, ..set.clone() };
+        let told = told(&[
+            set,
+            refused,
+            bind("127.0.0.1:80"),
+            bind("[::ffff:127.0.0.1]:80"),
+            bind("0.0.0.0:80"),
+            bind("[::1]:80"),
+        ]);
+        assert_eq!(told.len(), 3);
+        assert!(matches!(
+            told[0].action,
+            Action::SetUser { new: pipeline::observation::Ids { effective: 1001, .. }, .. }
+        ));
+        assert_eq!((told[1].error, told[2].call), (Some(1), "bind"));
+        assert!(super::security(&ProcessInfo::default(), &SecurityEvent::default(), &table()).is_none());
+    }
+}

@@ -325,7 +325,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        event::{Action, Network},
+        event::{
+            Action, Network,
+            deeds::{FileDeed, FileEvent, Place, Rights, SecurityEvent},
+        },
         record::{Facts, Header},
     };
 
@@ -389,6 +392,41 @@ mod tests {
                     local: (!tcp).then_some(Endpoint::Unix(path)),
                     peer: tcp.then_some(Endpoint::Ip(([127, 0, 0, 1], 7).into())),
                     error: tcp.then_some(Failure::Errno(number)),
+                }))
+            }),
+            (any::<u64>(), any::<u32>(), ".{0,9}", any::<bool>()).prop_map(|(bytes, number, path, opened)| {
+                let place = Place { path, resolved: opened };
+                EventKind::File(Box::new(FileEvent {
+                    deed: if opened { FileDeed::Use } else { FileDeed::Chown },
+                    other: opened.then(|| place.clone()),
+                    place,
+                    error: number,
+                    flags: number,
+                    mode: number,
+                    uid: number,
+                    gid: u32::MAX,
+                    length: bytes,
+                    reads: number,
+                    writes: 1,
+                    read: bytes,
+                    written: bytes,
+                    began: bytes,
+                    created: opened,
+                    opened,
+                    closed: !opened,
+                }))
+            }),
+            (any::<u64>(), any::<i64>(), ".{0,9}", any::<bool>()).prop_map(|(number, result, text, bind)| {
+                let rights = Rights { user: [1, 2, 3], group: [4, 5, 6], capabilities: number };
+                EventKind::Security(Box::new(SecurityEvent {
+                    call: if bind { "bind".into() } else { "mount".into() },
+                    result,
+                    arguments: [number, 1, 2, 3],
+                    new: rights,
+                    place: bind.then(|| Place { path: text.clone(), resolved: false }),
+                    address: bind.then(|| ([0, 0, 0, 0], 7).into()),
+                    text,
+                    ..SecurityEvent::default()
                 }))
             }),
         ];

@@ -201,6 +201,9 @@ impl Rows {
             })
             .collect();
         let (special, plain): (Vec<&Row>, Vec<&Row>) = self.rows.iter().partition(|row| row.sensitive.is_some());
+        // What a version control system keeps for itself comes last.
+        let (inner, mut plain): (Vec<&Row>, Vec<&Row>) = plain.into_iter().partition(|row| row.path.contains("/.git/"));
+        plain.extend(inner);
         for row in special.iter().take(ROWS).chain(plain.iter().take(ROWS)) {
             lines.push((text::escape(&row.line(&short)), row.sensitive.is_some() || row.failed()));
         }
