@@ -567,7 +567,9 @@ impl Assembler {
             if let Some(name) = facts.as_ref().and_then(|facts| facts.server_name.clone()) {
                 (connection.name, connection.name_source) = (Some(name), Some(NameSource::Sni));
             }
-            let process = self.told_of(process.key).unwrap_or(process);
+            // What it runs now; of one that ended, nothing is known any more but what was.
+            let newer = |now: &Arc<ProcessInfo>| now.exec_count > process.exec_count;
+            let process = self.told_of(process.key).filter(newer).unwrap_or(process);
             out.push(Observation::new(self.clock.wall(time), process, Kind::Connection(Box::new(connection))));
         }
     }
