@@ -61,11 +61,8 @@ fn subjects(observation: &Observation, info: &ProcessInfo) -> Vec<String> {
 /// A path, and those that it may stand for: agents write `a.md.tmp.17` and then rename it to `a.md`.
 fn meant(path: &str) -> impl Iterator<Item = &str> {
     let name = path.rfind('/').map_or(0, |at| at + 1);
-    let shorter = move |path: &&str| {
-        let dot = path.rfind('.').filter(|dot| *dot > name)?;
-        path.get(..dot)
-    };
-    std::iter::successors(Some(path), shorter)
+    let dots = path.char_indices().rev().filter(move |(at, letter)| *letter == '.' && *at > name);
+    std::iter::once(path).chain(dots.filter_map(|(at, _)| path.get(..at)))
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ enum Pattern {
     Exact(String),
     Begin(String),
     End(String),
-    Within(memmem::Finder<'static>),
+    Within(Box<memmem::Finder<'static>>),
     Glob(String),
 }
 
@@ -157,7 +157,9 @@ impl Pattern {
             (0, ..) => Pattern::Exact(glob.to_owned()),
             (1, Some(end), _) => Pattern::End(end.to_owned()),
             (1, _, Some(begin)) => Pattern::Begin(begin.to_owned()),
-            (2, Some(_), Some(_)) => Pattern::Within(memmem::Finder::new(glob.trim_matches('*')).into_owned()),
+            (2, Some(_), Some(_)) => {
+                Pattern::Within(Box::new(memmem::Finder::new(glob.trim_matches('*')).into_owned()))
+            }
             _ => Pattern::Glob(glob.to_owned()),
         }
     }
