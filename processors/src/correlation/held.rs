@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Most observations that wait for decisions.
-const HELD: usize = 8_192;
+const HELD: usize = 32_768;
 
 impl Correlation {
     /// Keeps an observation until it is known whether the agent had already gone on when it happened.
