@@ -6,8 +6,8 @@ use std::time::Duration;
 use pipeline::{
     Kind, Observation,
     observation::{
-        Evidence, Exit, Match, McpCall, McpTarget, ModelCall, OpaqueCall, ProcessInfo, ProcessPhase, Role, ToolCall,
-        TurnEnd,
+        Evidence, Exit, Match, McpCall, McpTarget, Message, MessagePart, ModelCall, OpaqueCall, ProcessInfo,
+        ProcessPhase, Role, ToolCall, TurnEnd,
     },
     record,
 };
@@ -25,6 +25,8 @@ pub struct Line {
     pub rest: String,
     /// Failures stand out.
     pub failed: bool,
+    /// What was said, a line each.
+    pub notes: Vec<String>,
 }
 
 /// The line of an observation with a span.
@@ -53,7 +55,96 @@ pub fn line(observation: &Observation) -> Option<Line> {
         }
         _ => return None,
     };
-    Some(Line { head: escape(&head), rest: escape(&rest), failed: encode::failure(observation).is_some() })
+    Some(Line {
+        head: escape(&head),
+        rest: escape(&rest),
+        failed: encode::failure(observation).is_some(),
+        notes: notes(observation),
+    })
+}
+
+/// What was said, where content is captured for spans: each on one line and shortened.
+fn notes(observation: &Observation) -> Vec<String> {
+    let (mut asked, mut answered) = (Vec::new(), Vec::new());
+    match &observation.kind {
+        Kind::AgentTurn(turn) => {
+            let content = turn.content.as_ref().filter(|content| content.mode.on_spans());
+            asked.extend(content.map(|content| said(content.input.last())));
+        }
+        Kind::ModelCall(call) => {
+            let content = call.content.as_ref().filter(|content| content.mode.on_spans());
+            // In a turn, the turn shows it, or the tool whose result it is.
+            if let (Some(content), None) = (content, call.turn) {
+                asked.push(content.query.clone().unwrap_or_else(|| said(content.input.last())));
+            }
+            answered.extend(content.iter().flat_map(|content| &content.output).map(|message| said(Some(message))));
+        }
+        Kind::ToolCall(call) => {
+            let content = call.content.as_ref().or_else(|| call.mcp.as_ref()?.content.as_ref());
+            if let Some(content) = content.filter(|content| content.mode.on_spans()) {
+                asked.extend(content.arguments.as_ref().map(plain));
+                answered.extend(content.result.as_ref().map(plain));
+            }
+        }
+        Kind::McpCall(call) => {
+            if let Some(content) = call.content.as_ref().filter(|content| content.mode.on_spans()) {
+                asked.extend(content.arguments.as_ref().map(plain));
+                answered.extend(content.result.as_ref().map(plain));
+            }
+        }
+        _ => {}
+    }
+    let marked = |mark, texts: Vec<String>| {
+        texts.into_iter().filter_map(move |text| Some(format!("{mark} {}", shortened(&text)?)))
+    };
+    marked(ASKED, asked).chain(marked(ANSWERED, answered)).collect()
+}
+
+const ASKED: &str = "»";
+const ANSWERED: &str = "«";
+/// Characters of a note.
+const NOTE: usize = 160;
+
+/// A message in words.
+fn said(message: Option<&Message>) -> String {
+    let part = |part: &MessagePart| match part {
+        MessagePart::Text { content } => content.clone(),
+        MessagePart::Reasoning { content } => format!("(thinks: {content})"),
+        MessagePart::ToolCall { name, arguments, .. } => {
+            format!("{name}({})", arguments.as_ref().map(plain).unwrap_or_default())
+        }
+        MessagePart::ToolCallResponse { response, .. } => plain(response),
+        MessagePart::ServerToolCall { name, .. } => format!("{name}(…)"),
+        MessagePart::Blob { modality, .. } | MessagePart::File { modality, .. } => format!("[{modality}]"),
+        MessagePart::Uri { uri, .. } => format!("[{uri}]"),
+        MessagePart::Compaction { .. } => "[compaction]".into(),
+        MessagePart::ServerToolCallResponse { .. } | MessagePart::Other(_) => "[…]".into(),
+    };
+    message.map(|message| message.parts.iter().map(part).collect::<Vec<_>>().join(" ")).unwrap_or_default()
+}
+
+fn plain(json: &serde_json::Value) -> String {
+    json.as_str().map_or_else(|| json.to_string(), Into::into)
+}
+
+/// One line, not too long; nothing of nothing.
+fn shortened(text: &str) -> Option<String> {
+    // More than what is shown is not even looked at.
+    let mut words = String::new();
+    for word in text.split_whitespace() {
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(word.chars().take(NOTE + 1));
+        if words.len() > NOTE * 4 {
+            break;
+        }
+    }
+    let mut short: String = words.chars().take(NOTE).collect();
+    if short.len() < words.len() {
+        short.push('…');
+    }
+    (!short.is_empty()).then(|| escape(&short))
 }
 
 fn model_call(call: &ModelCall) -> String {
@@ -132,6 +223,10 @@ fn tool_call(call: &ToolCall) -> String {
     let mut parts = Vec::new();
     match (call.evidence, call.process) {
         (Evidence::Process, Some(process)) => parts.push(format!("process {}", process.tgid)),
+        (Evidence::Mcp, _) => {
+            let server = call.mcp.as_ref().and_then(|call| call.server.name.clone());
+            parts.push(server.map_or_else(|| "by MCP".to_owned(), |server| format!("by MCP, server {server}")));
+        }
         _ => parts.push("no process seen".into()),
     }
     parts.extend(call.exit.map(exit));

@@ -81,6 +81,10 @@ impl Tree {
         }
         let mut lines = self.deeds.lines(node.span);
         lines.extend(self.network.lines(node.span));
+        let line = if lines.is_empty() && children.is_empty() { "   " } else { "│  " };
+        for note in &node.line.notes {
+            writeln!(out, "{more}{line}{note}")?;
+        }
         let last = (lines.len() + children.len()).saturating_sub(1);
         let branch = |at: usize| if at == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
         for (at, (line, failed)) in lines.iter().enumerate() {

@@ -21,6 +21,8 @@ const AGENTS: usize = 16;
 pub struct Agents {
     traces: BTreeMap<TraceId, Vec<(ProcessKey, Arc<OnBehalf>)>>,
     order: VecDeque<TraceId>,
+    /// Known agents by their process, for what happens outside of turns.
+    known: BTreeMap<ProcessKey, Arc<OnBehalf>>,
 }
 
 impl Agents {
@@ -69,9 +71,30 @@ impl Correlation {
                 let agent = OnBehalf { name, conversation_id: call.conversation_id.clone() };
                 self.agents.learn(turn.trace_id, process.key, agent);
             }
-            let Some(context) = observation.context else { continue };
             let lineage = self.processes.get(&process.key).map(|proc| proc.lineage.as_slice()).unwrap_or_default();
-            observation.agent = self.agents.nearest(context.trace_id, process.key, lineage).cloned();
+            let trace = observation.context.map(|context| context.trace_id);
+            let nearest = trace.and_then(|trace| self.agents.nearest(trace, process.key, lineage)).cloned();
+            // Before its first call, and between turns: what a known agent and its children do. Of which conversation that
+            // is nobody can tell.
+            let agent = std::iter::once(&process.key).chain(lineage).find(|key| self.is_agent(**key)).copied();
+            observation.agent = nearest.or_else(|| self.known_agent(agent?));
         }
+    }
+
+    fn known_agent(&mut self, key: ProcessKey) -> Option<Arc<OnBehalf>> {
+        if let Some(known) = self.agents.known.get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let name = self.processes.get(&key)?.info.agent.as_ref()?.name.clone();
+        if self.agents.known.len() >= TRACES {
+            self.agents.known.clear();
+        }
+        let known = Arc::new(OnBehalf { name: Some(name), conversation_id: None });
+        self.agents.known.insert(key, Arc::clone(&known));
+        Some(known)
+    }
+
+    fn is_agent(&self, key: ProcessKey) -> bool {
+        self.processes.get(&key).is_some_and(|proc| proc.info.agent.as_ref().is_some_and(|agent| agent.known))
     }
 }

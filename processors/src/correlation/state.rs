@@ -188,7 +188,9 @@ impl Turn {
         if self.model.is_none() {
             self.model.clone_from(&call.parameters.model);
         }
-        self.finish_reasons.clone_from(&call.reply.finish_reasons);
+        if call.operation.is_inference() {
+            self.finish_reasons.clone_from(&call.reply.finish_reasons);
+        }
         // What was not reported is absent, also from a sum.
         let add = |sum: &mut Option<u64>, more: Option<u64>| {
             if let Some(more) = more {

@@ -1,5 +1,6 @@
 //! Scenarios, and a simulation of many interleavings.
 
+mod behalf;
 mod mcp;
 mod processes;
 mod simulation;
