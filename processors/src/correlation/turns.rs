@@ -302,13 +302,18 @@ impl Correlation {
         let results = &call.thread.tool_results;
         let Some(turn) = self.turns.get(&id) else { return };
         let agent = turn.agent;
-        let result_of = |tool: &Tool| match &tool.id {
+        let result_of = |ordinal: u32, tool: &Tool| match &tool.id {
             Some(id) => results.iter().find(|result| result.id == *id).cloned(),
-            // No ids on this wire: results come together.
-            None => results.first().map(|_| ToolResult::default()),
+            // No ids on this wire: results come together, those of one name in the order of its calls.
+            None => {
+                let alike = |other: &Tool| other.id.is_none() && other.name == tool.name && other.answered == tool.answered;
+                let before = turn.tools.range(..ordinal).filter(|(_, other)| alike(other)).count();
+                let named = results.iter().filter(|result| result.id == tool.name).nth(before);
+                named.cloned().or_else(|| results.first().map(|_| ToolResult::default()))
+            }
         };
         let answered: Vec<(u32, ToolResult)> =
-            turn.tools.iter().filter_map(|(ordinal, tool)| Some((*ordinal, result_of(tool)?))).collect();
+            turn.tools.iter().filter_map(|(ordinal, tool)| Some((*ordinal, result_of(*ordinal, tool)?))).collect();
         // An agent goes on when it has all results of an answer; one that is not found here was not recognised.
         let batches: BTreeSet<Timestamp> =
             answered.iter().filter_map(|(ordinal, _)| Some(turn.tools.get(ordinal)?.answered)).collect();

@@ -57,6 +57,9 @@ pub fn prompt(prompt: &str, call: &mut ModelCall) {
 struct CompletionStream {
     text: String,
     reason: Option<String>,
+    /// Something came.
+    begun: bool,
+    cut: bool,
 }
 
 impl Stream for CompletionStream {
@@ -66,6 +69,7 @@ impl Stream for CompletionStream {
             call.error = Some(failure::of_event(data));
             return Step::TERMINAL;
         }
+        self.begun = true;
         call.reply.id = data.string("id").or(call.reply.id.take());
         call.reply.model = data.string("model").or(call.reply.model.take());
         let text = data.str("completion").unwrap_or_default();
@@ -74,6 +78,10 @@ impl Stream for CompletionStream {
         }
         self.reason = data.string("stop_reason").or(self.reason.take());
         Step { content: !text.is_empty(), terminal: self.reason.is_some() }
+    }
+
+    fn cut(&mut self) {
+        self.cut = true;
     }
 
     fn finish(self: Box<Self>, call: &mut ModelCall) -> bool {
@@ -85,7 +93,8 @@ impl Stream for CompletionStream {
             media::add_text(&mut parts, &self.text);
             content.output = vec![media::answer(parts, reason)];
         }
-        call.reply.finish_reasons = self.reason.into_iter().collect();
+        let unseen = || (self.cut && self.begun).then(|| media::CUT.to_owned());
+        call.reply.finish_reasons = self.reason.or_else(unseen).into_iter().collect();
         false
     }
 }

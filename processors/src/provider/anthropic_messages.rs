@@ -213,6 +213,7 @@ struct MessageStream {
     first_output: Option<u64>,
     stop_reason: Option<String>,
     ended: bool,
+    cut: bool,
     /// Requested tools by block: the call, and its input as the block's start gave it.
     tools: BTreeMap<u64, (RequestedTool, String)>,
     /// Blocks as they began, and what was added to each; only if content is captured.
@@ -263,7 +264,8 @@ impl MessageStream {
             Some("compaction_delta") => text("content"),
             Some("input_json_delta") => {
                 // A server's own tool has a block too, but no entry.
-                let (index, part) = (data.count("index").unwrap_or(0), delta.raw("partial_json").and_then(json::string));
+                let (index, part) =
+                    (data.count("index").unwrap_or(0), delta.raw("partial_json").and_then(json::string));
                 let part = part.unwrap_or_default();
                 if let Some((tool, _)) = self.tools.get_mut(&index) {
                     tool.arguments.push_str(&part);
@@ -317,6 +319,10 @@ impl Stream for MessageStream {
         }
     }
 
+    fn cut(&mut self) {
+        self.cut = true;
+    }
+
     fn finish(mut self: Box<Self>, call: &mut ModelCall) -> bool {
         if self.ended {
             self.usage.output = self.usage.output.or(self.first_output);
@@ -331,7 +337,8 @@ impl Stream for MessageStream {
             let finish = self.stop_reason.as_deref().map_or(media::CUT, anthropic_content::finish_reason);
             content.output = vec![media::answer(parts.collect(), finish.to_owned())];
         }
-        call.reply.finish_reasons = self.stop_reason.into_iter().collect();
+        let unseen = || (self.cut && call.reply.id.is_some()).then(|| media::CUT.to_owned());
+        call.reply.finish_reasons = self.stop_reason.or_else(unseen).into_iter().collect();
         call.tool_calls = self
             .tools
             .into_values()

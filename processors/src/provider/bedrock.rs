@@ -269,7 +269,9 @@ pub struct ConverseStream {
     /// Only if content is captured.
     blocks: BTreeMap<u64, Block>,
     reason: Option<String>,
+    begun: bool,
     stopped: bool,
+    cut: bool,
 }
 
 impl Stream for ConverseStream {
@@ -277,6 +279,7 @@ impl Stream for ConverseStream {
         if exception(name, data, call) {
             return Step::TERMINAL;
         }
+        self.begun = true;
         let block = data.count("contentBlockIndex").unwrap_or(0);
         match name.unwrap_or_default() {
             "contentBlockStart" => {
@@ -323,6 +326,10 @@ impl Stream for ConverseStream {
         }
     }
 
+    fn cut(&mut self) {
+        self.cut = true;
+    }
+
     fn finish(self: Box<Self>, call: &mut ModelCall) -> bool {
         if let Some(content) = &mut call.content
             && (self.stopped || !self.blocks.is_empty())
@@ -331,7 +338,8 @@ impl Stream for ConverseStream {
             let parts = self.blocks.into_values().filter_map(Block::part).collect();
             content.output = vec![media::answer(parts, finish)];
         }
-        call.reply.finish_reasons.extend(self.reason);
+        let unseen = || (self.cut && self.begun && !self.stopped).then(|| media::CUT.to_owned());
+        call.reply.finish_reasons.extend(self.reason.or_else(unseen));
         call.tool_calls = self.tools.into_values().collect();
         self.stopped
     }

@@ -68,7 +68,9 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
 fn is_nova(body: &Object<'_>) -> bool {
     let untyped = |message: Object<'_>| message.objects("content").next().is_some_and(|block| !block.has("type"));
     body.has("messages")
-        && (body.has("schemaVersion") || body.has("inferenceConfig") || body.objects("messages").next().is_some_and(untyped))
+        && (body.has("schemaVersion")
+            || body.has("inferenceConfig")
+            || body.objects("messages").next().is_some_and(untyped))
 }
 
 fn embeddings(body: &Object<'_>, call: &mut ModelCall) {
@@ -112,8 +114,12 @@ fn plain(body: &Object<'_>, call: &mut ModelCall) {
     } else if body.has("embedding") || body.has("embeddings") || body.has("embeddingsByType") {
         call.usage.input = body.count("inputTextTokenCount");
     } else if let Some(images) = body.array("images") {
-        let reasons: Vec<Option<String>> =
-            body.array("finish_reasons").unwrap_or_default().into_iter().map(|raw| super::json::string(raw).map(|text| text.into_owned())).collect();
+        let reasons: Vec<Option<String>> = body
+            .array("finish_reasons")
+            .unwrap_or_default()
+            .into_iter()
+            .map(|raw| super::json::string(raw).map(|text| text.into_owned()))
+            .collect();
         let Some(content) = &mut call.content else { return };
         content.output = images
             .into_iter()
@@ -178,6 +184,12 @@ impl Stream for InvokeStream {
         step
     }
 
+    fn cut(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.cut();
+        }
+    }
+
     fn finish(self: Box<Self>, call: &mut ModelCall) -> bool {
         let whole = self.inner.is_some_and(|inner| inner.finish(call));
         if let Some((input, output)) = self.counted
@@ -207,6 +219,10 @@ impl Stream for NovaStream {
             }
         }
         step
+    }
+
+    fn cut(&mut self) {
+        self.0.cut();
     }
 
     fn finish(self: Box<Self>, call: &mut ModelCall) -> bool {

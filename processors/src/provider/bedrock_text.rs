@@ -26,8 +26,7 @@ pub fn request(body: &Object<'_>, call: &mut ModelCall) {
     asked.top_k = int(&["top_k", "topK", "k"]);
     asked.choice_count = int(&["num_generations", "numResults", "n"]).filter(|count| *count != 1);
     asked.seed = of.int("seed");
-    asked.stop_sequences =
-        ["stopSequences", "stop_sequences", "stop"].iter().flat_map(|key| of.strings(key)).collect();
+    asked.stop_sequences = ["stopSequences", "stop_sequences", "stop"].iter().flat_map(|key| of.strings(key)).collect();
     let prompt = body.str("inputText").or_else(|| body.str("prompt")).unwrap_or_default();
     anthropic_complete::prompt(&prompt, call);
 }
@@ -45,6 +44,7 @@ struct Answer {
 pub struct TextStream {
     answers: Vec<Answer>,
     tools: Vec<RequestedTool>,
+    cut: bool,
 }
 
 impl TextStream {
@@ -72,7 +72,9 @@ impl Stream for TextStream {
             ["stop_reason", "completionReason", "finish_reason"].iter().find_map(|key| of.string(key))
         };
         let mut listed = false;
-        for (key, text) in [("results", "outputText"), ("outputs", "text"), ("generations", "text"), ("choices", "text")] {
+        for (key, text) in
+            [("results", "outputText"), ("outputs", "text"), ("generations", "text"), ("choices", "text")]
+        {
             for (at, one) in data.objects(key).enumerate() {
                 listed = true;
                 let message = one.object("message");
@@ -112,6 +114,10 @@ impl Stream for TextStream {
         Step::content(content)
     }
 
+    fn cut(&mut self) {
+        self.cut = true;
+    }
+
     fn finish(self: Box<Self>, call: &mut ModelCall) -> bool {
         let whole = !self.answers.is_empty() && self.answers.iter().all(|answer| answer.reason.is_some());
         if let Some(content) = &mut call.content {
@@ -131,7 +137,9 @@ impl Stream for TextStream {
             }
             content.output = output;
         }
-        call.reply.finish_reasons = self.answers.into_iter().filter_map(|answer| answer.reason).collect();
+        let unseen = || self.cut.then(|| media::CUT.to_owned());
+        call.reply.finish_reasons =
+            self.answers.into_iter().filter_map(|answer| answer.reason.or_else(unseen)).collect();
         call.tool_calls = self.tools;
         whole
     }

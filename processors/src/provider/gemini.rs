@@ -144,6 +144,7 @@ struct ContentStream {
     candidates: BTreeMap<u64, Candidate>,
     blocked: Option<String>,
     tools: Vec<RequestedTool>,
+    cut: bool,
 }
 
 impl ContentStream {
@@ -258,6 +259,10 @@ impl Stream for ContentStream {
         Step::content(content)
     }
 
+    fn cut(&mut self) {
+        self.cut = true;
+    }
+
     fn finish(mut self: Box<Self>, call: &mut ModelCall) -> bool {
         for candidate in self.candidates.values_mut() {
             close(&mut self.tools, candidate);
@@ -277,8 +282,11 @@ impl Stream for ContentStream {
             content.output =
                 blocked.chain(candidates).map(|(parts, reason)| media::answer(parts, reason.to_owned())).collect();
         }
+        let unseen = || self.cut.then(|| media::CUT.to_owned());
         call.reply.finish_reasons = self.blocked.into_iter().collect();
-        call.reply.finish_reasons.extend(self.candidates.into_values().filter_map(|candidate| candidate.finish));
+        call.reply
+            .finish_reasons
+            .extend(self.candidates.into_values().filter_map(|candidate| candidate.finish.or_else(unseen)));
         call.tool_calls = self.tools;
         whole
     }
@@ -287,9 +295,7 @@ impl Stream for ContentStream {
 /// By the convention's counting: output includes thoughts.
 pub fn usage(usage: &Object<'_>) -> Usage {
     let thoughts = usage.count("thoughtsTokenCount");
-    let input = |kind| {
-        add(split(usage, "promptTokensDetails", kind), split(usage, "toolUsePromptTokensDetails", kind))
-    };
+    let input = |kind| add(split(usage, "promptTokensDetails", kind), split(usage, "toolUsePromptTokensDetails", kind));
     let output = |kind| split(usage, "candidatesTokensDetails", kind);
     let cached = |kind| split(usage, "cacheTokensDetails", kind);
     Usage {

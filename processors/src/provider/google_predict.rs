@@ -152,9 +152,9 @@ fn embedded(body: &Object<'_>, call: &mut ModelCall) {
     }
     if call.usage.input.is_none() {
         // Vertex tells it of each instance.
-        let counts = body.objects("predictions").filter_map(|prediction| {
-            prediction.object("embeddings")?.object("statistics")?.count("token_count")
-        });
+        let counts = body
+            .objects("predictions")
+            .filter_map(|prediction| prediction.object("embeddings")?.object("statistics")?.count("token_count"));
         call.usage.input = counts.fold(None, |sum, count| Some(count.saturating_add(sum.unwrap_or(0))));
     }
 }

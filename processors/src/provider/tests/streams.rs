@@ -76,11 +76,12 @@ fn a_broken_chat_says_so() {
     for exchange in [broken.clone(), closed] {
         let call = call(&exchange);
         assert_eq!(call.error, Some(failure::plain("stream_interrupted")));
-        assert!(call.reply.finish_reasons.is_empty());
+        assert_eq!(call.reply.finish_reasons, ["error"]);
         assert_eq!((call.usage, call.ended), (Usage::default(), ms(5000)));
     }
     // That the kernel dropped bytes is no failure of the call.
-    assert_eq!(call(&lossy(broken, Part::Response, LossReason::Dropped)).error, None);
+    let dropped = call(&lossy(broken, Part::Response, LossReason::Dropped));
+    assert_eq!((dropped.error, dropped.reply.finish_reasons.len()), (None, 0));
     let refused = chat(&[json!({"error": {"message": "m", "code": "rate_limit_exceeded"}})], false);
     assert_eq!(call(&refused).error.map(|error| error.kind).as_deref(), Some("rate_limit_exceeded"));
     // What comes after the terminal event does not matter (codex resets the stream then).
@@ -164,7 +165,7 @@ fn a_broken_message_says_so() {
     // The 1 of message_start is no count of the answer.
     assert_eq!((cut.usage.input, cut.usage.output), (Some(30), None));
     assert_eq!(cut.tool_calls, [tool("t1", "Bash", "{\"command\":")]);
-    assert!(cut.reply.finish_reasons.is_empty());
+    assert_eq!(cut.reply.finish_reasons, ["error"]);
     let mut failing = events[..4].to_vec();
     failing.push(json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}));
     let failing = call(&messages(&failing)).error.expect("an error");
@@ -237,7 +238,8 @@ fn a_broken_response_says_so() {
     let events = response_events();
     let cut = call(&responses(&events[..7]));
     assert_eq!(cut.error, Some(failure::plain("stream_interrupted")));
-    assert_eq!((cut.tool_calls.as_slice(), cut.reply.finish_reasons.len()), (&[tool("c1", "f", "{\"a\"")][..], 0));
+    assert_eq!(cut.tool_calls, [tool("c1", "f", "{\"a\"")]);
+    assert_eq!(cut.reply.finish_reasons, ["error"]);
     let mut failed = events[..2].to_vec();
     failed.push(json!({"type": "response.failed", "response": {"id": "resp_1", "status": "failed", "error": {"code": "server_error", "message": "m"}}}));
     assert_eq!(call(&responses(&failed)).error.map(|error| error.kind).as_deref(), Some("server_error"));

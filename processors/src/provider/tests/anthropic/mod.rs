@@ -190,9 +190,19 @@ fn where_claude_is_served() {
         "messages": [{"role": "user", "content": "hi"}]});
     let vertex = "/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-x@20250101";
     for (host, target, provider, model) in [
-        ("us-east5-aiplatform.googleapis.com", format!("{vertex}:streamRawPredict"), "gcp.vertex_ai", Some("claude-x@20250101")),
+        (
+            "us-east5-aiplatform.googleapis.com",
+            format!("{vertex}:streamRawPredict"),
+            "gcp.vertex_ai",
+            Some("claude-x@20250101"),
+        ),
         ("aiplatform.googleapis.com", format!("{vertex}:rawPredict"), "gcp.vertex_ai", Some("claude-x@20250101")),
-        ("aiplatform.eu.rep.googleapis.com", format!("{vertex}:rawPredict"), "gcp.vertex_ai", Some("claude-x@20250101")),
+        (
+            "aiplatform.eu.rep.googleapis.com",
+            format!("{vertex}:rawPredict"),
+            "gcp.vertex_ai",
+            Some("claude-x@20250101"),
+        ),
         ("x.services.ai.azure.com", "/anthropic/v1/messages".into(), "azure.ai.inference", None),
         ("bedrock-mantle.us-east-1.api.aws", "/anthropic/v1/messages".into(), "aws.bedrock", None),
         ("api.anthropic.com", "/v1/messages?beta=true".into(), "anthropic", None),
@@ -233,7 +243,10 @@ fn older_completions_are_read() {
     assert_eq!((call.reply.id.as_deref(), call.reply.model.as_deref()), (Some("compl_1"), Some("claude-2.1")));
     assert_eq!(call.reply.finish_reasons, ["stop_sequence"]);
     let content = call.content.as_deref().unwrap();
-    assert_eq!(said(&content.output), json!([{"role": "assistant", "finish_reason": "stop", "parts": [{"type": "text", "content": " hey"}]}]));
+    assert_eq!(
+        said(&content.output),
+        json!([{"role": "assistant", "finish_reason": "stop", "parts": [{"type": "text", "content": " hey"}]}])
+    );
     assert_eq!(said(&content.input)[0]["parts"][0]["content"], "\n\nHuman: hi\n\nAssistant:");
     // On a host that nobody knows, only with such a body.
     assert!(understand(&exchange("gw.example", "/v1/complete", &json!({"prompt": "x"}))).is_none());
@@ -242,7 +255,8 @@ fn older_completions_are_read() {
 
 #[test]
 fn errors_are_told() {
-    let body = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "req_1"});
+    let body =
+        json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "req_1"});
     let failed = captured(&answered(exchange(HOST, "/v1/messages", &message_request()), 529, &body));
     assert_eq!(failed.error.as_ref().map(|error| error.kind.as_str()), Some("overloaded_error"));
     assert_eq!(said(&failed.content.unwrap().output), json!([]));

@@ -77,7 +77,10 @@ fn a_cut_stream_keeps_what_came() {
     }
     let call = captured(&stream(&events[..16]));
     assert_eq!(output(&call, "finish_reason"), json!(["error"]));
-    assert_eq!(parts_of(&call, 0)[4], json!({"type": "tool_call", "id": "t1", "name": "Bash", "arguments": "{\"command\":\"l"}));
+    assert_eq!(
+        parts_of(&call, 0)[4],
+        json!({"type": "tool_call", "id": "t1", "name": "Bash", "arguments": "{\"command\":\"l"})
+    );
     assert_eq!(call.usage.output, None);
 }
 
@@ -113,7 +116,8 @@ fn a_compaction_is_assembled() {
 fn older_completions_stream() {
     let body = json!({"model": "claude-2", "prompt": "p", "max_tokens_to_sample": 9, "stream": true});
     let piece = |text: &str, reason: Value| json!({"type": "completion", "id": "c", "completion": text, "stop_reason": reason, "model": "claude-2"});
-    let values = [piece(" h", Value::Null), json!({"type": "ping"}), piece("i", Value::Null), piece("", json!("max_tokens"))];
+    let values =
+        [piece(" h", Value::Null), json!({"type": "ping"}), piece("i", Value::Null), piece("", json!("max_tokens"))];
     let read = |values: &[Value]| captured(&streamed(exchange(HOST, "/v1/complete", &body), &events(values)));
     let call = read(&values);
     assert_eq!((call.reply.chunks, call.error.is_none()), (Some(2), true));

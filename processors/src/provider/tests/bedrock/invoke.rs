@@ -38,7 +38,13 @@ fn metrics() -> Value {
 fn told(call: &ModelCall) -> (String, String, Value, Option<u64>, Option<u64>) {
     let content = call.content.as_deref().unwrap();
     let text = |messages: Value| messages[0]["parts"][0]["content"].as_str().unwrap_or_default().to_owned();
-    (text(said(&content.input)), text(said(&content.output)), output(call, "finish_reason")[0].clone(), call.usage.input, call.usage.output)
+    (
+        text(said(&content.input)),
+        text(said(&content.output)),
+        output(call, "finish_reason")[0].clone(),
+        call.usage.input,
+        call.usage.output,
+    )
 }
 
 fn is(text: &str, input: u64, output: u64) -> (String, String, Value, Option<u64>, Option<u64>) {
@@ -49,25 +55,57 @@ fn is(text: &str, input: u64, output: u64) -> (String, String, Value, Option<u64
 fn texts_of_each_maker() {
     let text = Operation::TextCompletion;
     let cases = [
-        ("amazon.titan-text-x", json!({"inputText": "hi", "textGenerationConfig": {"maxTokenCount": 9, "topP": 0.5}}),
-            json!({"inputTextTokenCount": 1, "results": [{"tokenCount": 2, "outputText": "hey", "completionReason": "FINISH"}]}), is("hey", 1, 2)),
-        ("meta.llama-x", json!({"prompt": "hi", "max_gen_len": 9, "top_p": 0.5}),
-            json!({"generation": "hey", "prompt_token_count": 1, "generation_token_count": 2, "stop_reason": "stop"}), is("hey", 1, 2)),
-        ("mistral.mistral-x", json!({"prompt": "hi", "max_tokens": 9, "top_p": 0.5}),
-            json!({"outputs": [{"text": "hey", "stop_reason": "stop"}]}), is("hey", 11, 22)),
-        ("cohere.command-text-x", json!({"prompt": "hi", "max_tokens": 9, "p": 0.5}),
-            json!({"id": "c", "generations": [{"id": "g", "text": "hey", "finish_reason": "COMPLETE"}]}), is("hey", 11, 22)),
-        ("ai21.j2-x", json!({"prompt": "hi", "maxTokens": 9, "topP": 0.5}),
-            json!({"id": 7, "completions": [{"data": {"text": "hey"}, "finishReason": {"reason": "endoftext"}}]}), is("hey", 11, 22)),
-        ("deepseek.r1-x", json!({"prompt": "hi", "max_tokens": 9, "top_p": 0.5}),
-            json!({"choices": [{"text": "hey", "stop_reason": "stop"}]}), is("hey", 11, 22)),
-        ("anthropic.claude-v2", json!({"prompt": "hi", "max_tokens_to_sample": 9, "top_p": 0.5}),
-            json!({"type": "completion", "completion": "hey", "stop_reason": "stop_sequence"}), is("hey", 11, 22)),
+        (
+            "amazon.titan-text-x",
+            json!({"inputText": "hi", "textGenerationConfig": {"maxTokenCount": 9, "topP": 0.5}}),
+            json!({"inputTextTokenCount": 1, "results": [{"tokenCount": 2, "outputText": "hey", "completionReason": "FINISH"}]}),
+            is("hey", 1, 2),
+        ),
+        (
+            "meta.llama-x",
+            json!({"prompt": "hi", "max_gen_len": 9, "top_p": 0.5}),
+            json!({"generation": "hey", "prompt_token_count": 1, "generation_token_count": 2, "stop_reason": "stop"}),
+            is("hey", 1, 2),
+        ),
+        (
+            "mistral.mistral-x",
+            json!({"prompt": "hi", "max_tokens": 9, "top_p": 0.5}),
+            json!({"outputs": [{"text": "hey", "stop_reason": "stop"}]}),
+            is("hey", 11, 22),
+        ),
+        (
+            "cohere.command-text-x",
+            json!({"prompt": "hi", "max_tokens": 9, "p": 0.5}),
+            json!({"id": "c", "generations": [{"id": "g", "text": "hey", "finish_reason": "COMPLETE"}]}),
+            is("hey", 11, 22),
+        ),
+        (
+            "ai21.j2-x",
+            json!({"prompt": "hi", "maxTokens": 9, "topP": 0.5}),
+            json!({"id": 7, "completions": [{"data": {"text": "hey"}, "finishReason": {"reason": "endoftext"}}]}),
+            is("hey", 11, 22),
+        ),
+        (
+            "deepseek.r1-x",
+            json!({"prompt": "hi", "max_tokens": 9, "top_p": 0.5}),
+            json!({"choices": [{"text": "hey", "stop_reason": "stop"}]}),
+            is("hey", 11, 22),
+        ),
+        (
+            "anthropic.claude-v2",
+            json!({"prompt": "hi", "max_tokens_to_sample": 9, "top_p": 0.5}),
+            json!({"type": "completion", "completion": "hey", "stop_reason": "stop_sequence"}),
+            is("hey", 11, 22),
+        ),
     ];
     for (model, body, answer, expected) in cases {
         let call = plain(model, &body, &answer);
         assert_eq!(told(&call), expected, "{model}");
-        assert_eq!((call.operation, call.parameters.max_tokens, call.parameters.top_p), (text, Some(9), Some(0.5)), "{model}");
+        assert_eq!(
+            (call.operation, call.parameters.max_tokens, call.parameters.top_p),
+            (text, Some(9), Some(0.5)),
+            "{model}"
+        );
         assert_eq!(call.reply.finish_reasons.len(), 1, "{model}");
         assert!(call.thread.from_user);
     }
@@ -111,21 +149,43 @@ fn chats_of_each_maker() {
         &json!({"message": "hi", "max_tokens": 9}),
         &json!({"response_id": "r", "generation_id": "g", "text": "hey", "finish_reason": "COMPLETE"}),
     );
-    assert_eq!((cohere.operation, cohere.reply.finish_reasons.len(), cohere.usage.input), (Operation::Chat, 1, Some(11)));
+    assert_eq!(
+        (cohere.operation, cohere.reply.finish_reasons.len(), cohere.usage.input),
+        (Operation::Chat, 1, Some(11))
+    );
 }
 
 #[test]
 fn embeddings_of_each_maker() {
     for (model, body, answer, tokens, dimensions) in [
-        ("amazon.titan-embed-text-v2:0", json!({"inputText": "hi", "dimensions": 256, "embeddingTypes": ["float"]}),
-            json!({"embedding": [0.5], "inputTextTokenCount": 3}), 3, Some(256)),
-        ("amazon.titan-embed-image-v1", json!({"inputText": "hi", "inputImage": "iVBO", "embeddingConfig": {"outputEmbeddingLength": 384}}),
-            json!({"embedding": [0.5]}), 11, Some(384)),
-        ("cohere.embed-v4", json!({"texts": ["hi"], "input_type": "search_query", "embedding_types": ["int8"], "output_dimension": 512}),
-            json!({"id": "e", "embeddings": {"int8": [[1]]}, "response_type": "embeddings_by_type"}), 11, Some(512)),
+        (
+            "amazon.titan-embed-text-v2:0",
+            json!({"inputText": "hi", "dimensions": 256, "embeddingTypes": ["float"]}),
+            json!({"embedding": [0.5], "inputTextTokenCount": 3}),
+            3,
+            Some(256),
+        ),
+        (
+            "amazon.titan-embed-image-v1",
+            json!({"inputText": "hi", "inputImage": "iVBO", "embeddingConfig": {"outputEmbeddingLength": 384}}),
+            json!({"embedding": [0.5]}),
+            11,
+            Some(384),
+        ),
+        (
+            "cohere.embed-v4",
+            json!({"texts": ["hi"], "input_type": "search_query", "embedding_types": ["int8"], "output_dimension": 512}),
+            json!({"id": "e", "embeddings": {"int8": [[1]]}, "response_type": "embeddings_by_type"}),
+            11,
+            Some(512),
+        ),
     ] {
         let call = plain(model, &body, &answer);
-        assert_eq!((call.operation, call.usage.input, call.usage.output), (Operation::Embeddings, Some(tokens), None), "{model}");
+        assert_eq!(
+            (call.operation, call.usage.input, call.usage.output),
+            (Operation::Embeddings, Some(tokens), None),
+            "{model}"
+        );
         assert_eq!(call.parameters.dimensions, dimensions);
     }
 }
@@ -143,34 +203,84 @@ fn pictures_are_read() {
 fn streams_of_each_maker() {
     let prompt = json!({"prompt": "hi", "max_gen_len": 9, "max_tokens": 9});
     let cases = [
-        ("amazon.titan-text-x", json!({"inputText": "hi"}), vec![
-            json!({"outputText": "he", "index": 0, "completionReason": null, "inputTextTokenCount": 1, "totalOutputTextTokenCount": null}),
-            json!({"outputText": "y", "index": 0, "completionReason": "FINISH", "totalOutputTextTokenCount": 2})], is("hey", 1, 2)),
-        ("meta.llama-x", prompt.clone(), vec![
-            json!({"generation": "he", "prompt_token_count": 1, "generation_token_count": 1, "stop_reason": null}),
-            json!({"generation": "y", "prompt_token_count": null, "generation_token_count": 2, "stop_reason": "stop"})], is("hey", 1, 2)),
-        ("mistral.mistral-x", prompt.clone(), vec![
-            json!({"outputs": [{"text": "he", "stop_reason": null}]}), json!({"outputs": [{"text": "y", "stop_reason": "stop"}]})], is("hey", 11, 22)),
-        ("mistral.large-x", json!({"messages": [{"role": "user", "content": "hi"}]}), vec![
-            json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "he"}, "stop_reason": null}]}),
-            json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "y"}, "stop_reason": "stop"}]})], is("hey", 11, 22)),
-        ("amazon.nova-x", json!({"messages": [{"role": "user", "content": [{"text": "hi"}]}], "inferenceConfig": {}}), vec![
-            json!({"messageStart": {"role": "assistant"}}),
-            json!({"contentBlockDelta": {"delta": {"text": "he"}, "contentBlockIndex": 0}}),
-            json!({"contentBlockDelta": {"delta": {"text": "y"}, "contentBlockIndex": 0}}),
-            json!({"messageStop": {"stopReason": "end_turn"}}),
-            json!({"metadata": {"usage": {"inputTokens": 1, "outputTokens": 2}}})], is("hey", 1, 2)),
-        ("anthropic.claude-x", json!({"anthropic_version": "v", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}), vec![
-            json!({"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 1, "output_tokens": 1}}}),
-            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
-            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hey"}}),
-            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}),
-            json!({"type": "message_stop"})], is("hey", 1, 2)),
-        ("anthropic.claude-v2", json!({"prompt": "hi", "max_tokens_to_sample": 9}), vec![
-            json!({"type": "completion", "completion": "he", "stop_reason": null}),
-            json!({"type": "completion", "completion": "y", "stop_reason": "stop_sequence"})], is("hey", 11, 22)),
-        ("deepseek.r1-x", prompt, vec![
-            json!({"choices": [{"text": "hey", "stop_reason": null}]}), json!({"choices": [{"text": "", "stop_reason": "stop"}]})], is("hey", 11, 22)),
+        (
+            "amazon.titan-text-x",
+            json!({"inputText": "hi"}),
+            vec![
+                json!({"outputText": "he", "index": 0, "completionReason": null, "inputTextTokenCount": 1, "totalOutputTextTokenCount": null}),
+                json!({"outputText": "y", "index": 0, "completionReason": "FINISH", "totalOutputTextTokenCount": 2}),
+            ],
+            is("hey", 1, 2),
+        ),
+        (
+            "meta.llama-x",
+            prompt.clone(),
+            vec![
+                json!({"generation": "he", "prompt_token_count": 1, "generation_token_count": 1, "stop_reason": null}),
+                json!({"generation": "y", "prompt_token_count": null, "generation_token_count": 2, "stop_reason": "stop"}),
+            ],
+            is("hey", 1, 2),
+        ),
+        (
+            "mistral.mistral-x",
+            prompt.clone(),
+            vec![
+                json!({"outputs": [{"text": "he", "stop_reason": null}]}),
+                json!({"outputs": [{"text": "y", "stop_reason": "stop"}]}),
+            ],
+            is("hey", 11, 22),
+        ),
+        (
+            "mistral.large-x",
+            json!({"messages": [{"role": "user", "content": "hi"}]}),
+            vec![
+                json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "he"}, "stop_reason": null}]}),
+                json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "y"}, "stop_reason": "stop"}]}),
+            ],
+            is("hey", 11, 22),
+        ),
+        (
+            "amazon.nova-x",
+            json!({"messages": [{"role": "user", "content": [{"text": "hi"}]}], "inferenceConfig": {}}),
+            vec![
+                json!({"messageStart": {"role": "assistant"}}),
+                json!({"contentBlockDelta": {"delta": {"text": "he"}, "contentBlockIndex": 0}}),
+                json!({"contentBlockDelta": {"delta": {"text": "y"}, "contentBlockIndex": 0}}),
+                json!({"messageStop": {"stopReason": "end_turn"}}),
+                json!({"metadata": {"usage": {"inputTokens": 1, "outputTokens": 2}}}),
+            ],
+            is("hey", 1, 2),
+        ),
+        (
+            "anthropic.claude-x",
+            json!({"anthropic_version": "v", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}),
+            vec![
+                json!({"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 1, "output_tokens": 1}}}),
+                json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+                json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hey"}}),
+                json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}),
+                json!({"type": "message_stop"}),
+            ],
+            is("hey", 1, 2),
+        ),
+        (
+            "anthropic.claude-v2",
+            json!({"prompt": "hi", "max_tokens_to_sample": 9}),
+            vec![
+                json!({"type": "completion", "completion": "he", "stop_reason": null}),
+                json!({"type": "completion", "completion": "y", "stop_reason": "stop_sequence"}),
+            ],
+            is("hey", 11, 22),
+        ),
+        (
+            "deepseek.r1-x",
+            prompt,
+            vec![
+                json!({"choices": [{"text": "hey", "stop_reason": null}]}),
+                json!({"choices": [{"text": "", "stop_reason": "stop"}]}),
+            ],
+            is("hey", 11, 22),
+        ),
     ];
     for (model, body, mut values, expected) in cases {
         values.last_mut().unwrap()["amazon-bedrock-invocationMetrics"] = metrics();
@@ -206,6 +316,11 @@ fn openais_and_coheres_chats_stream() {
 #[test]
 fn a_guardrail_is_told_by_the_header() {
     let body = json!({"prompt": "hi", "max_gen_len": 9});
-    let exchange = with_field(exchange(HOST, &target("meta.llama-x", false), &body), false, "x-amzn-bedrock-guardrailidentifier", "gr-1");
+    let exchange = with_field(
+        exchange(HOST, &target("meta.llama-x", false), &body),
+        false,
+        "x-amzn-bedrock-guardrailidentifier",
+        "gr-1",
+    );
     assert_eq!(call(&exchange).parameters.guardrail_id.as_deref(), Some("gr-1"));
 }

@@ -39,7 +39,8 @@ fn question() -> Value {
 
 #[test]
 fn an_answer_from_a_knowledge_base_is_told() {
-    let answer = json!({"output": {"text": "so"}, "citations": [], "sessionId": "s-1", "guardrailAction": "INTERVENED"});
+    let answer =
+        json!({"output": {"text": "so"}, "citations": [], "sessionId": "s-1", "guardrailAction": "INTERVENED"});
     let plain = captured(&answered(exchange(AGENTS, "/retrieveAndGenerate", &question()), 200, &answer));
     let pieces = [
         amazon("output", r#"{"text":"s"}"#),
@@ -59,6 +60,9 @@ fn an_answer_from_a_knowledge_base_is_told() {
         assert_eq!(parts_of(call, 0), [json!({"type": "text", "content": "so"})]);
         assert_eq!((output(call, "finish_reason"), call.reply.finish_reasons.len()), (json!(["content_filter"]), 1));
     }
-    let failed = events(exchange(AGENTS, "/retrieveAndGenerateStream", &question()), &[amazon("throttlingException", r#"{"message":"slow"}"#)]);
+    let failed = events(
+        exchange(AGENTS, "/retrieveAndGenerateStream", &question()),
+        &[amazon("throttlingException", r#"{"message":"slow"}"#)],
+    );
     assert_eq!(captured(&failed).error.unwrap().kind, "throttlingException");
 }

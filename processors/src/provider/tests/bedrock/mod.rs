@@ -79,7 +79,10 @@ fn every_block_of_a_request_is_told() {
     let call = captured(&exchange(HOST, "/model/m/converse", &rich_request()));
     assert_content_valid(&call);
     let asked = &call.parameters;
-    assert_eq!((asked.max_tokens, asked.temperature, asked.top_p, asked.top_k), (Some(9), Some(0.5), Some(0.9), Some(5)));
+    assert_eq!(
+        (asked.max_tokens, asked.temperature, asked.top_p, asked.top_k),
+        (Some(9), Some(0.5), Some(0.9), Some(5))
+    );
     assert_eq!((asked.reasoning_level.as_deref(), asked.output_type.as_deref()), (Some("high"), Some("json")));
     assert_eq!((asked.guardrail_id.as_deref(), asked.service_tier.as_deref()), (Some("gr-1"), Some("flex")));
     let content = call.content.as_deref().unwrap();
@@ -123,8 +126,12 @@ fn every_block_of_a_request_is_told() {
 }
 
 fn stream() -> Vec<Vec<u8>> {
-    let start = |index: u64, start: Value| amazon("contentBlockStart", &json!({"contentBlockIndex": index, "start": start}).to_string());
-    let delta = |index: u64, delta: Value| amazon("contentBlockDelta", &json!({"contentBlockIndex": index, "delta": delta}).to_string());
+    let start = |index: u64, start: Value| {
+        amazon("contentBlockStart", &json!({"contentBlockIndex": index, "start": start}).to_string())
+    };
+    let delta = |index: u64, delta: Value| {
+        amazon("contentBlockDelta", &json!({"contentBlockIndex": index, "delta": delta}).to_string())
+    };
     vec![
         amazon("messageStart", r#"{"role":"assistant","p":"abc"}"#),
         delta(0, json!({"reasoningContent": {"text": "hm"}})),
@@ -170,7 +177,10 @@ fn a_stream_is_assembled() {
     assert_eq!(output(&call, "finish_reason"), json!(["tool_call"]));
     assert_eq!(call.tool_calls, [tool("t1", "run", "{\"command\":\"ls\"}")]);
     assert_eq!((call.usage.input, call.usage.output, call.usage.cache_creation), (Some(12), Some(7), Some(5)));
-    assert_eq!((call.reply.model.as_deref(), call.reply.service_tier.as_deref()), (Some("amazon.nova-x"), Some("default")));
+    assert_eq!(
+        (call.reply.model.as_deref(), call.reply.service_tier.as_deref()),
+        (Some("amazon.nova-x"), Some("default"))
+    );
     // The first event has a role only.
     assert_eq!(call.reply.time_to_first_chunk, Some(Duration::from_millis(12)));
 }
@@ -187,7 +197,10 @@ fn a_plain_answer_says_the_same_as_a_stream() {
         "usage": {"inputTokens": 3, "outputTokens": 7, "cacheReadInputTokens": 4, "cacheWriteInputTokens": 5}});
     let plain = captured(&answered(exchange(HOST, "/model/m/converse", &rich_request()), 200, &answer));
     let streamed = captured(&events(exchange(HOST, "/model/m/converse-stream", &rich_request()), &stream()));
-    assert_eq!((&plain.content, plain.usage, &plain.tool_calls), (&streamed.content, streamed.usage, &streamed.tool_calls));
+    assert_eq!(
+        (&plain.content, plain.usage, &plain.tool_calls),
+        (&streamed.content, streamed.usage, &streamed.tool_calls)
+    );
     assert_eq!(plain.reply.finish_reasons, streamed.reply.finish_reasons);
 }
 
@@ -209,7 +222,11 @@ fn exceptions_end_a_stream() {
     let exception = [(":message-type", "exception"), (":exception-type", "modelStreamErrorException")];
     let error = [(":message-type", "error"), (":error-code", "InternalFailure"), (":error-message", "broke")];
     for (last, kind, message) in [
-        (amazon_message(&exception, r#"{"message":"broke","originalStatusCode":500}"#), "modelStreamErrorException", "broke"),
+        (
+            amazon_message(&exception, r#"{"message":"broke","originalStatusCode":500}"#),
+            "modelStreamErrorException",
+            "broke",
+        ),
         (amazon_message(&error, ""), "InternalFailure", "broke"),
     ] {
         let mut pieces = stream();
@@ -222,7 +239,8 @@ fn exceptions_end_a_stream() {
         assert_eq!((parts_of(&call, 0).len(), output(&call, "finish_reason")), (2, json!(["error"])));
     }
     let refused = answered(exchange(HOST, "/model/m/converse", &rich_request()), 400, &json!({"message": "bad"}));
-    let refused = with_field(refused, true, "x-amzn-errortype", "ValidationException:http://internal.amazon.com/coral/");
+    let refused =
+        with_field(refused, true, "x-amzn-errortype", "ValidationException:http://internal.amazon.com/coral/");
     let found = call(&refused).error.unwrap();
     assert_eq!((found.kind.as_str(), found.message.as_deref()), ("ValidationException", Some("bad")));
 }
@@ -242,7 +260,10 @@ fn stop_reasons_are_mapped_in_messages_only() {
     ] {
         let answer = json!({"output": {"message": {"role": "assistant", "content": []}}, "stopReason": reason});
         let call = captured(&answered(exchange(HOST, "/model/m/converse", &rich_request()), 200, &answer));
-        assert_eq!((output(&call, "finish_reason"), &call.reply.finish_reasons[..]), (json!([word]), &[reason.to_owned()][..]));
+        assert_eq!(
+            (output(&call, "finish_reason"), &call.reply.finish_reasons[..]),
+            (json!([word]), &[reason.to_owned()][..])
+        );
     }
 }
 
@@ -265,8 +286,10 @@ fn where_bedrock_is() {
     for (target, model) in [
         ("/model/anthropic.claude-x-v1%3A0/converse", "anthropic.claude-x-v1:0"),
         ("/model/us.anthropic.claude-x-v1:0/converse-stream", "us.anthropic.claude-x-v1:0"),
-        ("/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A%3Afoundation-model%2Famazon.nova-x/converse",
-            "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-x"),
+        (
+            "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A%3Afoundation-model%2Famazon.nova-x/converse",
+            "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-x",
+        ),
     ] {
         assert_eq!(call(&exchange(HOST, target, &body)).parameters.model.as_deref(), Some(model), "{target}");
     }
@@ -287,11 +310,11 @@ fn where_bedrock_is() {
 
 #[test]
 fn the_openai_compatible_endpoints_are_bedrocks() {
-    for (host, target) in [
-        (HOST, "/openai/v1/chat/completions"),
-        ("bedrock-mantle.us-east-1.api.aws", "/v1/chat/completions"),
-    ] {
-        let exchange = with_field(exchange(host, target, &chat_request()), false, "x-amzn-bedrock-guardrailidentifier", "gr-9");
+    for (host, target) in
+        [(HOST, "/openai/v1/chat/completions"), ("bedrock-mantle.us-east-1.api.aws", "/v1/chat/completions")]
+    {
+        let exchange =
+            with_field(exchange(host, target, &chat_request()), false, "x-amzn-bedrock-guardrailidentifier", "gr-9");
         let call = call(&exchange);
         assert_eq!((call.provider.as_str(), call.api), ("aws.bedrock", Api::ChatCompletions));
         assert_eq!(call.parameters.guardrail_id.as_deref(), Some("gr-9"));

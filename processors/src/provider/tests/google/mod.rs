@@ -60,7 +60,10 @@ fn a_request_is_told() {
     let call = captured(&stream(&[piece(0, json!([{"text": "h"}]), json!("STOP"))]));
     assert_content_valid(&call);
     let asked = &call.parameters;
-    assert_eq!((asked.max_tokens, asked.temperature, asked.top_p, asked.top_k), (Some(9), Some(0.5), Some(0.9), Some(40)));
+    assert_eq!(
+        (asked.max_tokens, asked.temperature, asked.top_p, asked.top_k),
+        (Some(9), Some(0.5), Some(0.9), Some(40))
+    );
     assert_eq!((asked.choice_count, asked.seed, asked.stop_sequences.len()), (Some(2), Some(7), 1));
     assert_eq!((asked.presence_penalty, asked.frequency_penalty), (Some(0.1), Some(0.2)));
     assert_eq!((asked.output_type.as_deref(), asked.reasoning_level.as_deref()), (Some("json"), Some("high")));
@@ -106,7 +109,11 @@ fn an_answer_is_assembled() {
         piece(0, json!([{"text": "m", "thought": true}]), Value::Null),
         piece(1, json!([{"text": "other"}]), json!("MAX_TOKENS")),
         piece(0, json!([{"text": "s"}]), Value::Null),
-        piece(0, json!([{"text": "ee"}, {"functionCall": {"id": "f1", "name": "run", "args": {"command": "id"}}}]), Value::Null),
+        piece(
+            0,
+            json!([{"text": "ee"}, {"functionCall": {"id": "f1", "name": "run", "args": {"command": "id"}}}]),
+            Value::Null,
+        ),
         piece(0, json!([{"text": ""}]), json!("STOP")),
     ]));
     assert_content_valid(&call);
@@ -144,7 +151,8 @@ fn the_three_ways_of_an_answer_say_the_same() {
         piece(0, json!([{"text": "e"}]), Value::Null),
         piece(0, json!([{"functionCall": {"name": "run", "args": {"command": "id"}}}]), json!("STOP")),
     ];
-    let plain = captured(&answered(exchange(HOST, "/v1beta/models/gemini-x:generateContent", &rich_request()), 200, &whole));
+    let plain =
+        captured(&answered(exchange(HOST, "/v1beta/models/gemini-x:generateContent", &rich_request()), 200, &whole));
     let sse = captured(&stream(&split));
     let target = "/v1beta/models/gemini-x:streamGenerateContent";
     let array = captured(&answered(exchange(HOST, target, &rich_request()), 200, &json!(split)));
@@ -162,7 +170,10 @@ fn a_cut_stream_keeps_what_came() {
     let call = captured(&stream(&[piece(0, json!([{"text": "s"}]), Value::Null)]));
     assert_content_valid(&call);
     assert_eq!(call.error.as_ref().map(|error| error.kind.as_str()), Some("stream_interrupted"));
-    assert_eq!((parts_of(&call, 0), output(&call, "finish_reason")), (vec![json!({"type": "text", "content": "s"})], json!(["error"])));
+    assert_eq!(
+        (parts_of(&call, 0), output(&call, "finish_reason")),
+        (vec![json!({"type": "text", "content": "s"})], json!(["error"]))
+    );
 }
 
 #[test]
@@ -170,7 +181,9 @@ fn streamed_arguments_are_put_together() {
     let called = |value: Value| piece(0, json!([{"functionCall": value}]), Value::Null);
     let call = captured(&stream(&[
         called(json!({"name": "light", "willContinue": true})),
-        called(json!({"partialArgs": [{"jsonPath": "$.room", "stringValue": "kit", "willContinue": true}], "willContinue": true})),
+        called(
+            json!({"partialArgs": [{"jsonPath": "$.room", "stringValue": "kit", "willContinue": true}], "willContinue": true}),
+        ),
         called(json!({"partialArgs": [{"jsonPath": "$.room", "stringValue": "chen"}], "willContinue": true})),
         called(json!({"partialArgs": [{"jsonPath": "$.level", "numberValue": 50}], "willContinue": true})),
         called(json!({})),
@@ -194,8 +207,11 @@ fn what_google_looked_up_is_a_server_tool() {
     let call = captured(&stream(&[last]));
     assert_content_valid(&call);
     let parts = parts_of(&call, 0);
-    assert_eq!(parts[0], json!({"type": "server_tool_call", "name": "google_search",
-        "server_tool_call": {"type": "google_search", "queries": ["q"]}}));
+    assert_eq!(
+        parts[0],
+        json!({"type": "server_tool_call", "name": "google_search",
+        "server_tool_call": {"type": "google_search", "queries": ["q"]}})
+    );
     assert_eq!(parts[1]["server_tool_call_response"]["chunks"][0]["web"]["title"], "t");
     assert_eq!(parts[2]["server_tool_call_response"]["type"], "url_context");
     assert_eq!(parts[3]["type"], "text");
@@ -214,18 +230,27 @@ fn finish_reasons_are_mapped_in_messages_only() {
         ("NEW_REASON", "NEW_REASON"),
     ] {
         let call = captured(&stream(&[piece(0, json!([]), json!(reason))]));
-        assert_eq!((output(&call, "finish_reason"), &call.reply.finish_reasons[..]), (json!([word]), &[reason.to_owned()][..]));
+        assert_eq!(
+            (output(&call, "finish_reason"), &call.reply.finish_reasons[..]),
+            (json!([word]), &[reason.to_owned()][..])
+        );
     }
 }
 
 #[test]
 fn a_blocked_prompt_has_no_answer_and_is_no_failure() {
     let answer = json!({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 4}, "modelVersion": "m"});
-    for exchange in [stream(&[answer.clone()]), answered(exchange(HOST, "/v1/models/m:generateContent", &rich_request()), 200, &answer)] {
+    for exchange in [
+        stream(&[answer.clone()]),
+        answered(exchange(HOST, "/v1/models/m:generateContent", &rich_request()), 200, &answer),
+    ] {
         let call = captured(&exchange);
         assert_content_valid(&call);
         assert_eq!((call.error.clone(), &call.reply.finish_reasons[..]), (None, &["SAFETY".to_owned()][..]));
-        assert_eq!(said(&call.content.unwrap().output), json!([{"role": "assistant", "parts": [], "finish_reason": "content_filter"}]));
+        assert_eq!(
+            said(&call.content.unwrap().output),
+            json!([{"role": "assistant", "parts": [], "finish_reason": "content_filter"}])
+        );
         assert_eq!((call.usage.input, call.usage.output), (Some(4), None));
     }
 }
@@ -251,12 +276,19 @@ fn code_assist_wraps_both_ways() {
         "systemInstruction": {"parts": [{"text": "s"}]}, "generationConfig": {"temperature": 1}}});
     let answer = json!({"response": {"candidates": [{"content": {"role": "model", "parts": [{"text": "hey"}]}, "finishReason": "STOP"}],
         "usageMetadata": {"promptTokenCount": 2, "candidatesTokenCount": 1}, "modelVersion": "gemini-x-1"}, "traceId": "t1"});
-    let call = captured(&answered(exchange("cloudcode-pa.googleapis.com", "/v1internal:generateContent", &body), 200, &answer));
+    let call = captured(&answered(
+        exchange("cloudcode-pa.googleapis.com", "/v1internal:generateContent", &body),
+        200,
+        &answer,
+    ));
     assert_content_valid(&call);
     assert_eq!((call.provider.as_str(), call.parameters.model.as_deref()), ("gcp.gemini", Some("gemini-x")));
     assert_eq!((call.conversation_id.as_deref(), call.reply.id.as_deref()), (Some("5e0d"), Some("t1")));
     assert_eq!((call.reply.model.as_deref(), call.usage.input), (Some("gemini-x-1"), Some(2)));
-    assert_eq!(said(&call.content.unwrap().input), json!([{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]));
+    assert_eq!(
+        said(&call.content.unwrap().input),
+        json!([{"role": "user", "parts": [{"type": "text", "content": "hi"}]}])
+    );
     let target = "/v1internal:streamGenerateContent?alt=sse";
     let call = captured(&streamed(exchange("cloudcode-pa.googleapis.com", target, &body), &events(&[answer])));
     assert_eq!((parts_of(&call, 0), call.error), (vec![json!({"type": "text", "content": "hey"})], None));

@@ -10,10 +10,30 @@ fn where_gemini_is_served() {
     for (host, target, provider, model) in [
         (HOST, "/v1beta/models/gemini-x:generateContent".to_owned(), "gcp.gemini", Some("gemini-x")),
         (HOST, "/v1beta/tunedModels/mine:generateContent".to_owned(), "gcp.gemini", Some("mine")),
-        ("us-central1-aiplatform.googleapis.com", format!("{VERTEX}/gemini-x:generateContent"), "gcp.vertex_ai", Some("gemini-x")),
-        ("aiplatform.googleapis.com", format!("{VERTEX}/gemini-x:streamGenerateContent"), "gcp.vertex_ai", Some("gemini-x")),
-        ("aiplatform.us.rep.googleapis.com", format!("{VERTEX}/gemini-x:generateContent"), "gcp.vertex_ai", Some("gemini-x")),
-        ("aiplatform.googleapis.com", "/v1/projects/p/locations/l/endpoints/7:generateContent".to_owned(), "gcp.vertex_ai", None),
+        (
+            "us-central1-aiplatform.googleapis.com",
+            format!("{VERTEX}/gemini-x:generateContent"),
+            "gcp.vertex_ai",
+            Some("gemini-x"),
+        ),
+        (
+            "aiplatform.googleapis.com",
+            format!("{VERTEX}/gemini-x:streamGenerateContent"),
+            "gcp.vertex_ai",
+            Some("gemini-x"),
+        ),
+        (
+            "aiplatform.us.rep.googleapis.com",
+            format!("{VERTEX}/gemini-x:generateContent"),
+            "gcp.vertex_ai",
+            Some("gemini-x"),
+        ),
+        (
+            "aiplatform.googleapis.com",
+            "/v1/projects/p/locations/l/endpoints/7:generateContent".to_owned(),
+            "gcp.vertex_ai",
+            None,
+        ),
     ] {
         let call = call(&exchange(host, &target, &body));
         assert_eq!((call.provider.as_str(), call.parameters.model.as_deref()), (provider, model), "{target}");
@@ -55,7 +75,10 @@ fn embeddings_are_read() {
     };
     let model = Some("e".to_owned());
     let one = json!({"content": content, "outputDimensionality": 256});
-    assert_eq!(read(HOST, "/v1beta/models/e:embedContent", one, json!({"embedding": {"values": [0.5]}})), (model.clone(), Some(256), None));
+    assert_eq!(
+        read(HOST, "/v1beta/models/e:embedContent", one, json!({"embedding": {"values": [0.5]}})),
+        (model.clone(), Some(256), None)
+    );
     let batch = json!({"requests": [{"model": "models/e", "content": content, "outputDimensionality": 128}]});
     let answer = json!({"embeddings": [{"values": [0.5]}], "usageMetadata": {"promptTokenCount": 3}});
     assert_eq!(read(HOST, "/v1beta/models/e:batchEmbedContents", batch, answer), (model.clone(), Some(128), Some(3)));
@@ -72,7 +95,8 @@ fn embeddings_are_read() {
 #[test]
 fn pictures_are_read() {
     let body = json!({"instances": [{"prompt": "a cat"}], "parameters": {"sampleCount": 2, "seed": 5}});
-    let answer = json!({"predictions": [{"mimeType": "image/png", "bytesBase64Encoded": "iVBO"}, {"raiFilteredReason": "no"}]});
+    let answer =
+        json!({"predictions": [{"mimeType": "image/png", "bytesBase64Encoded": "iVBO"}, {"raiFilteredReason": "no"}]});
     let target = "/v1beta/models/imagen-4:predict";
     let call = captured(&answered(exchange(HOST, target, &body), 200, &answer));
     assert_content_valid(&call);
@@ -84,7 +108,8 @@ fn pictures_are_read() {
                 {"type": "blob", "mime_type": "image/png", "modality": "image", "content": "iVBO"}]},
             {"role": "assistant", "finish_reason": "content_filter", "parts": []}])
     );
-    let body = json!({"instances": [{"prompt": "a film", "image": {"bytesBase64Encoded": "iVBO", "mimeType": "image/png"}}]});
+    let body =
+        json!({"instances": [{"prompt": "a film", "image": {"bytesBase64Encoded": "iVBO", "mimeType": "image/png"}}]});
     let answer = json!({"name": "models/veo-3/operations/op1"});
     let call = captured(&answered(exchange(HOST, "/v1beta/models/veo-3:predictLongRunning", &body), 200, &answer));
     assert_eq!((call.reply.id.as_deref(), call.parameters.model.as_deref()), (Some("op1"), Some("veo-3")));
@@ -97,5 +122,7 @@ fn other_models_predictions_are_no_calls() {
     let body = json!({"instances": [{"feature": 1.5}]});
     assert!(understand(&exchange(host, "/v1/projects/p/locations/l/endpoints/7:predict", &body)).is_none());
     assert!(understand(&exchange(host, &format!("{VERTEX}/tabular:predict"), &body)).is_none());
-    assert!(understand(&exchange("ml.example", "/v1/models/half_plus_two:predict", &json!({"instances": [1.0]}))).is_none());
+    assert!(
+        understand(&exchange("ml.example", "/v1/models/half_plus_two:predict", &json!({"instances": [1.0]}))).is_none()
+    );
 }
