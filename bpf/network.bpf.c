@@ -146,9 +146,11 @@ static __always_inline void begin(struct sock *sk, __u64 key)
 	__u32 tgid = thread >> 32;
 	if (!bpf_map_lookup_elem(&WATCHED, &tgid))
 		return;
+	/* MPTCP has these states, too, and so have the connections that it is made of: its system calls tell. */
+	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP || BPF_CORE_READ(sk, sk_socket, sk) != sk)
+		return;
 	struct flow flow = {
 		.began = bpf_ktime_get_boot_ns(),
-		/* None: a part of another connection (MPTCP). */
 		.socket = BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino),
 		.start = leader_start((struct task_struct *)bpf_get_current_task()),
 		.tgid = tgid,
@@ -312,12 +314,13 @@ int network_connect(struct exit *ctx)
 	__u16 type = BPF_CORE_READ(socket, type);
 	int internet = family == AF_INET || family == AF_INET6;
 	__s64 result = ctx->result;
+	int pending = result == -EINPROGRESS || result == -EALREADY || result == -EINTR ||
+		      (result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK);
 	if (internet && type == SOCK_STREAM && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP) {
 		if (result >= 0)
 			return 0; /* told when it was established */
 		struct flow *flow = bpf_map_lookup_elem(&FLOWS, &key);
-		if (result == -EINPROGRESS || result == -EALREADY || result == -EINTR ||
-		    (result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK)) {
+		if (pending) {
 			if (!flow)
 				return 0;
 			__sync_fetch_and_add(&flow->returned, 1);
@@ -331,8 +334,12 @@ int network_connect(struct exit *ctx)
 				return 0; /* connected already */
 			bpf_map_delete_elem(&FLOWS, &key);
 		}
-	} else if (internet ? result >= 0 : family != AF_UNIX) {
-		return 0; /* no packet was sent: that is told when one is */
+	} else if (internet) {
+		/* Of what goes on, and of datagrams, nothing was sent yet: they are told at their first use. */
+		if (pending || (result >= 0 && type != SOCK_STREAM))
+			return 0;
+	} else if (family != AF_UNIX) {
+		return 0;
 	}
 	struct local_network_event *event = telling_path(NETWORK_CONNECT, BPF_CORE_READ(file, f_inode, i_ino), began);
 	if (!event)

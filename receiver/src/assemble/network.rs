@@ -252,7 +252,13 @@ impl Network {
         out: &mut Vec<Done>,
     ) {
         let key = (process.key, socket);
-        self.take(key);
+        // One of the same number whose end was missed.
+        if let Some(flow) = self.take(key)
+            && !flow.told
+            && !self.counted(&flow, time, None)
+        {
+            out.push(Done { process: flow.process, time, socket, connection: flow.connection });
+        }
         if self.flows.len() >= MOST
             && let Some(first) = self.flows.keys().next().copied()
             && let Some(flow) = self.take(first)

@@ -187,6 +187,11 @@ one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); one.bind(("127.0.0.1", 0
 print("udp", "%s:%d" % one.getsockname())
 two = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); two.connect(one.getsockname()); two.send(b"1234567"); print("from", "%s:%d" % two.getsockname())
 data, back = one.recvfrom(99); one.sendto(b"12", back); two.recv(99); two.close(); one.close()
+# Another protocol for streams, where the kernel has it.
+try: multi = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+except OSError: multi = None
+plain = socket.create_server(("127.0.0.1", 0)); print("multi", "%s:%d" % plain.getsockname(), multi is not None)
+if multi: multi.connect(plain.getsockname()); far = plain.accept()[0]; multi.sendall(b"123"); far.recv(9); far.sendall(b"1"); multi.recv(9); multi.close()
 # Connected, and nothing sent: nothing was done.
 idle = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); idle.connect(("127.0.0.1", 9)); idle.close()
 sys.stdout.flush()
@@ -215,6 +220,9 @@ sys.stdout.flush()
         [(ConnectionPhase::Connect, (None, Some(7), Some(2)))]
     );
     assert_eq!(seen.to(&told["from"])[0].phase, ConnectionPhase::Accept { count: 1 });
+    let (multi, exists) = told["multi"].split_once(' ').unwrap();
+    let wanted = if exists == "True" { vec![(Transport::Other(262), (None, Some(3), Some(1)))] } else { vec![] };
+    assert_eq!(seen.to(multi).into_iter().map(|one| (one.transport, outcome(one))).collect::<Vec<_>>(), wanted);
     assert!(seen.to("127.0.0.1:9").is_empty() && seen.to("/var/run/nscd/socket").is_empty());
 }
 
