@@ -45,6 +45,12 @@ const QUERY: &[&str] = &[
     "x-goog-credential",
     "code",
     "code_verifier",
+    "assertion",
+    "client_assertion",
+    "auth_token",
+    "session_token",
+    "private_token",
+    "passwd",
 ];
 
 /// Members of JSON objects that carry credentials. Exact names: `"token"` is a piece of text in log probabilities.
@@ -64,6 +70,24 @@ const MEMBERS: &[&str] = &[
     "authorization",
     "code_verifier",
     "device_code",
+    "secret",
+    "secret_key",
+    "secretkey",
+    "secret_access_key",
+    "secretaccesskey",
+    "aws_secret_access_key",
+    "sessiontoken",
+    "private_key",
+    "privatekey",
+    "auth_token",
+    "authtoken",
+    "bearer_token",
+    "passwd",
+    "passphrase",
+    "client_assertion",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
 ];
 
 /// What a call that begins an HTTP/1 message begins with.
