@@ -14,8 +14,8 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 use crate::error::Error;
 
 /// Counters that are exported as metrics of the same name.
-const COUNTERS: [&str; 5] =
-    [names::SEEN, names::EXPORTED, names::EXPORT_DROPPED, names::KERNEL_DROPPED, names::REDACTED];
+const COUNTERS: [&str; 6] =
+    [names::SEEN, names::OFFERED, names::EXPORTED, names::EXPORT_DROPPED, names::KERNEL_DROPPED, names::REDACTED];
 
 /// Started telemetry; stopped last.
 pub struct SelfTelemetry {

@@ -60,7 +60,7 @@ impl Writer {
             context.telemetry.counter(name, &[("exporter", &context.id), ("signal", signal.as_str())])
         };
         let counters = [Signal::Traces, Signal::Logs, Signal::Metrics]
-            .map(|signal| (counter(names::EXPORTED, signal), counter(names::EXPORT_DROPPED, signal)));
+            .map(|signal| [names::OFFERED, names::EXPORTED, names::EXPORT_DROPPED].map(|name| counter(name, signal)));
         let name = context.id.clone();
         let thread = std::thread::Builder::new().name(format!("write {name}")).spawn({
             let name = name.clone();
@@ -100,7 +100,7 @@ fn work(
     format: &mut dyn Format,
     out: &mut dyn Write,
     flush: Duration,
-    counters: &[(Counter, Counter); 3],
+    counters: &[[Counter; 3]; 3],
 ) -> Outcome {
     let mut outcome = Outcome { error: None, lost: 0 };
     let mut fail = |error: std::io::Error, lost: usize| {
@@ -114,10 +114,14 @@ fn work(
     loop {
         match input.recv_timeout(flush) {
             Ok((signal, batch)) => {
-                let (sent, dropped) = &counters[signal as usize];
+                let [offered, sent, dropped] = &counters[signal as usize];
                 match format.write(signal, &batch, out) {
-                    Ok(count) => sent.add(count as u64),
+                    Ok(count) => {
+                        offered.add(count as u64);
+                        sent.add(count as u64);
+                    }
                     Err(error) => {
+                        offered.add(batch.len() as u64);
                         dropped.add(batch.len() as u64);
                         fail(error, batch.len());
                     }

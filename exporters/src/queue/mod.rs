@@ -180,10 +180,12 @@ impl Shared {
 
     fn put(&self, signal: Signal, batch: Arc<Vec<Observation>>) {
         let queue = &self.settings.queue;
+        let count = self.settings.encoder.items(signal, &batch);
+        let labels = [("exporter", self.id.as_str()), ("signal", signal.as_str())];
+        self.telemetry.counter(names::OFFERED, &labels).add(count as u64);
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            let count = self.settings.encoder.items(signal, &batch);
             return self.dropped(signal, count, Reason::Shutdown, "the exporter was stopped");
         }
         let room = if queue.enabled {
@@ -197,7 +199,6 @@ impl Shared {
             return self.wake.notify_one();
         }
         drop(state);
-        let count = self.settings.encoder.items(signal, &batch);
         self.dropped(signal, count, Reason::QueueFull, "sending queue is full");
     }
 

@@ -21,6 +21,7 @@ async fn spans_and_log_records_arrive_with_headers_and_gzip() {
     running.export(Signal::Logs, 2);
     running.until_sent(5).await;
     running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
     let got = server.0.lock().unwrap();
     assert_eq!((got.spans.as_slice(), got.logs.as_slice()), (&[3][..], &[2][..]));
     for metadata in &got.metadata {
@@ -52,6 +53,7 @@ async fn a_failure_that_may_pass_is_tried_again_and_another_is_not() {
     running.export(Signal::Logs, 2);
     until(|| running.dropped("permanent") == 6).await;
     running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
     assert_eq!(server.0.lock().unwrap().metadata.len(), 5);
 }
 
@@ -65,6 +67,7 @@ async fn what_the_server_rejects_is_counted() {
     running.until_sent(3).await;
     assert_eq!(running.dropped("rejected"), 2);
     running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
 }
 
 #[tokio::test]
@@ -77,6 +80,7 @@ async fn retries_end_after_their_time() {
     running.export(Signal::Traces, 2);
     until(|| running.dropped("retries_exhausted") == 2).await;
     running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
 }
 
 #[tokio::test]
@@ -98,6 +102,7 @@ async fn an_unreachable_endpoint_keeps_a_bounded_queue_and_a_quick_stop() {
     assert_eq!(running.dropped("queue_full"), 8);
     let began = Instant::now();
     let error = running.exporter.shutdown().await.unwrap_err().to_string();
+    assert!(running.balanced());
     assert!(began.elapsed() < Duration::from_secs(3));
     assert!(error.starts_with("3 spans, 2 log records were not delivered: "), "{error}");
     assert!(error.to_lowercase().contains("refused"), "{error}");
@@ -116,6 +121,7 @@ async fn an_endpoint_that_never_answers_does_not_hold_up_the_stop() {
     }
     let began = Instant::now();
     let error = running.exporter.shutdown().await.unwrap_err().to_string();
+    assert!(running.balanced());
     assert!(began.elapsed() < Duration::from_secs(3));
     assert!(error.starts_with("50000 spans, 0 log records were not delivered: "), "{error}");
 }
@@ -133,6 +139,7 @@ async fn what_waits_is_delivered_at_the_stop_in_few_requests() {
         running.export(Signal::Logs, 1);
     }
     running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
     let got = server.0.lock().unwrap();
     assert_eq!(got.spans, [1, 8000, 8000, 4000]);
     assert_eq!(got.logs, [20]);
@@ -145,12 +152,13 @@ async fn what_waits_is_delivered_at_the_stop_in_few_requests() {
 async fn big_requests_are_split() {
     let server = Grpc::default();
     let address = server.listen(None).await;
-    let running = start("otlp_grpc", &format!("endpoint: http://{address}"));
+    let running = start("otlp_grpc", &format!("endpoint: http://{address}\nlimits: {{attribute_value_length: 2097152}}"));
     let big = "x".repeat(1 << 20);
     let batch = (0..10).map(|at| observation(Signal::Traces, at, &big)).collect();
     running.exporter.export(Signal::Traces, Arc::new(batch));
     running.until_sent(10).await;
     running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
     assert_eq!(server.0.lock().unwrap().spans, [2, 3, 2, 3]);
 }
 
@@ -166,6 +174,7 @@ async fn without_a_queue_a_batch_needs_a_free_consumer() {
     running.until_sent(1).await;
     assert_eq!(running.dropped("queue_full"), 1);
     running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
 }
 
 #[tokio::test]
@@ -184,12 +193,14 @@ async fn tls_needs_an_authority_that_is_trusted() {
     running.export(Signal::Traces, 1);
     running.until_sent(1).await;
     running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
 
     let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem();
     std::fs::write(&file, other).unwrap();
     let running = start("otlp_grpc", &format!("endpoint: https://127.0.0.1:{port}\n{tls}"));
     running.export(Signal::Traces, 1);
     let error = running.exporter.shutdown().await.unwrap_err().to_string();
+    assert!(running.balanced());
     assert!(error.contains("ertificate"), "{error}");
     assert_eq!(running.sent(), 0);
 }

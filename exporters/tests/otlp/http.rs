@@ -32,6 +32,7 @@ async fn spans_and_log_records_arrive_with_headers_and_gzip() {
     running.export(Signal::Logs, 2);
     running.until_sent(5).await;
     running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
     let posts = server.posts.lock().unwrap();
     let [traces, logs] = &posts[..] else { unreachable!("two requests") };
     assert_eq!((traces.path.as_str(), logs.path.as_str()), ("/base/v1/traces", "/base/v1/logs"));
@@ -59,6 +60,7 @@ async fn json_without_compression_goes_to_the_signals_own_endpoint() {
     running.export(Signal::Logs, 2);
     until(|| running.dropped("permanent") == 2).await;
     running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
     let posts = server.posts.lock().unwrap();
     assert_eq!(posts[0].path, "/own");
     assert!(posts[0].head.to_lowercase().contains("content-type: application/json"));
@@ -92,6 +94,7 @@ async fn a_failure_that_may_pass_is_tried_again_and_another_is_not() {
         until(|| running.dropped("permanent") == count).await;
     }
     running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
     assert_eq!(server.posts.lock().unwrap().len(), 6);
 }
 
@@ -104,6 +107,7 @@ async fn an_unreachable_endpoint_does_not_hold_up_the_stop() {
     running.export(Signal::Traces, 3);
     let began = Instant::now();
     let error = running.exporter.shutdown().await.unwrap_err().to_string();
+    assert!(running.balanced());
     assert!(began.elapsed() < Duration::from_secs(3));
     assert!(error.starts_with("3 spans, 0 log records were not delivered: "), "{error}");
     assert!(error.to_lowercase().contains("refused") && !error.contains(CANARY), "{error}");
@@ -151,12 +155,14 @@ async fn tls_needs_an_authority_that_is_trusted_unless_told_otherwise() {
         running.export(Signal::Traces, 1);
         running.until_sent(1).await;
         running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
     }
     let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     std::fs::write(&ca, other.cert.pem()).unwrap();
     let running = start("otlp_http", &format!("endpoint: https://{address}\ntls: {{ca_file: '{}'}}", ca.display()));
     running.export(Signal::Traces, 1);
     let error = running.exporter.shutdown().await.unwrap_err().to_string();
+    assert!(running.balanced());
     assert!(error.contains("ertificate"), "{error}");
     assert_eq!(running.sent(), 0);
 }

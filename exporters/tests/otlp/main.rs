@@ -70,6 +70,11 @@ impl Running {
         self.count(names::EXPORTED, None)
     }
 
+    /// What was offered was sent or dropped, and nothing waits.
+    fn balanced(&self) -> bool {
+        self.count(names::OFFERED, None) == self.sent() + self.count(names::EXPORT_DROPPED, None)
+    }
+
     fn dropped(&self, reason: &str) -> u64 {
         self.count(names::EXPORT_DROPPED, Some(reason))
     }
