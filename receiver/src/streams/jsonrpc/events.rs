@@ -133,7 +133,7 @@ impl Cutter {
                     data.extend_from_slice(value);
                 }
             },
-            b"event" => self.kind = value.get(..value.len().min(64)).unwrap_or_default().to_vec(),
+            b"event" => self.kind = value.to_vec(),
             _ => {}
         }
     }
