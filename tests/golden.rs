@@ -124,7 +124,7 @@ impl Message {
     }
 }
 
-/// A message of Amazon's event stream; nothing looks at its checksums.
+/// A message of Amazon's event stream.
 fn amazon(name: &str, payload: &str) -> Vec<u8> {
     let failed = name.ends_with("Exception");
     let (kind, key) = if failed { ("exception", ":exception-type") } else { ("event", ":event-type") };
@@ -137,8 +137,12 @@ fn amazon(name: &str, payload: &str) -> Vec<u8> {
         headers.extend(value.as_bytes());
     }
     let total = (16 + headers.len() + payload.len()) as u32;
-    let sizes = [total.to_be_bytes(), (headers.len() as u32).to_be_bytes(), [0; 4]].concat();
-    [&sizes, &headers, payload.as_bytes(), &[0; 4]].concat()
+    let mut message = [total.to_be_bytes(), (headers.len() as u32).to_be_bytes()].concat();
+    message.extend(crc32fast::hash(&message).to_be_bytes());
+    message.extend(headers);
+    message.extend(payload.as_bytes());
+    message.extend(crc32fast::hash(&message).to_be_bytes());
+    message
 }
 
 /// A text message in a frame of a WebSocket (RFC 6455, section 5.2); the client's are masked, with zeros.

@@ -113,7 +113,11 @@ impl Provider {
             provider: found.provider,
             api: found.format.api,
             server: found.server,
-            parameters: Parameters { model: table::model_in(&request.target), ..Parameters::default() },
+            parameters: Parameters {
+                model: table::model_in(&request.target),
+                stream: table::streams(&request.target),
+                ..Parameters::default()
+            },
             reply: Reply::default(),
             usage: Usage::default(),
             error: None,

@@ -107,8 +107,11 @@ pub fn classify(exchange: &Exchange, custom: &providers::Table) -> Option<Match>
     if let Some(row) = row {
         if row.path.is_some() && row.api.is_some() {
             (api, path) = (row.api, true);
-        } else {
+        } else if path {
             api = api.or(row.api);
+        } else {
+            // A path that others have too does not tell by itself.
+            api = row.api.or(api);
         }
     }
     if api == Some(Api::DatabricksInvocations) {
@@ -248,6 +251,18 @@ pub fn model_in(target: &str) -> Option<String> {
         _ => name,
     };
     Some(name).filter(|name| !name.is_empty())
+}
+
+/// True if a path of Google's or Amazon's asks for a stream: their bodies do not say.
+pub fn streams(target: &str) -> bool {
+    const ENDS: &[&str] = &[
+        ":streamGenerateContent",
+        ":streamRawPredict",
+        "/converse-stream",
+        "/invoke-with-response-stream",
+        "/retrieveAndGenerateStream",
+    ];
+    ENDS.iter().any(|end| providers::normal_path(target).ends_with(end))
 }
 
 /// RFC 3986, section 2.1. What is no escape stays.

@@ -262,6 +262,8 @@ fn errors_are_told_also_in_an_array() {
         let call = captured(&answered(exchange(HOST, TARGET, &rich_request()), 429, &body));
         let found = call.error.unwrap();
         assert_eq!((found.kind.as_str(), found.message.as_deref()), ("RESOURCE_EXHAUSTED", Some("no quota")));
+        // The path says so.
+        assert!(call.parameters.stream);
     }
     let late = [piece(0, json!([{"text": "s"}]), Value::Null), error];
     let call = captured(&stream(&late));
