@@ -46,26 +46,10 @@ const GATEWAY: &[Api] = &[Api::ChatCompletions, Api::Completions, Api::Embedding
 /// the conventions' well-known value where there is one, else the name by which LiteLLM's list of models and prices knows
 /// the provider: that is the one which backends' own tables of prices are made from.
 pub const PROVIDERS: &[Provider] = &[
-    row(
-        "OpenAI",
-        "openai",
-        &["api.openai.com"],
-        OPENAI,
-    ),
+    row("OpenAI", "openai", &["api.openai.com"], OPENAI),
     row("ChatGPT (codex)", "openai", &["chatgpt.com"], &[Api::Responses]),
-    row(
-        "Azure OpenAI",
-        "azure.ai.openai",
-        &["openai.azure.com", "cognitiveservices.azure.com"],
-        OPENAI,
-    ),
-    below(
-        "Azure OpenAI in AI Foundry",
-        "azure.ai.openai",
-        &["services.ai.azure.com"],
-        "/openai",
-        OPENAI,
-    ),
+    row("Azure OpenAI", "azure.ai.openai", &["openai.azure.com", "cognitiveservices.azure.com"], OPENAI),
+    below("Azure OpenAI in AI Foundry", "azure.ai.openai", &["services.ai.azure.com"], "/openai", OPENAI),
     row(
         "Azure AI inference, AI Foundry",
         "azure.ai.inference",
@@ -139,14 +123,7 @@ pub const PROVIDERS: &[Provider] = &[
         "xAI",
         "x_ai",
         &["api.x.ai"],
-        &[
-            Api::ChatCompletions,
-            Api::Responses,
-            Api::Completions,
-            Api::Messages,
-            Api::Images,
-            Api::FetchResponse,
-        ],
+        &[Api::ChatCompletions, Api::Responses, Api::Completions, Api::Messages, Api::Images, Api::FetchResponse],
     ),
     row("Perplexity", "perplexity", &["api.perplexity.ai"], &[Api::ChatCompletions, Api::Responses]),
     row("Moonshot", "moonshot_ai", &["api.moonshot.ai", "api.moonshot.cn"], &[Api::ChatCompletions, Api::Messages]),
@@ -353,12 +330,12 @@ pub const ROUTES: &[Route] = &[
     post("/retrieveAndGenerateStream", Api::BedrockRetrieveAndGenerate),
     post("/fim/completions", Api::MistralFim),
     post("/v1/agents/completions", Api::ChatCompletions),
-    listed("/v1/conversations", Api::MistralConversations),
+    shaped("/v1/conversations", Api::MistralConversations),
     listed("/v1/conversations/*", Api::MistralConversations),
     post("/v1/chat", Api::CohereChat),
     post("/v2/chat", Api::CohereChat),
-    listed("/v1/embed", Api::CohereEmbed),
-    listed("/v2/embed", Api::CohereEmbed),
+    shaped("/v1/embed", Api::CohereEmbed),
+    shaped("/v2/embed", Api::CohereEmbed),
     post("/ml/v1/text/chat", Api::WatsonxChat),
     post("/ml/v1/text/chat_stream", Api::WatsonxChat),
     post("/ml/v1/deployments/*/text/chat", Api::WatsonxChat),
@@ -394,4 +371,5 @@ pub const ROUTES: &[Route] = &[
 
 /// Ends of paths that are no calls of a model although an API's path is within them or ends alike: counts of tokens, and
 /// requests whose answer comes elsewhere.
-pub const NOT_CALLS: &[&str] = &["/models/count-tokens:rawPredict", "/async/chat/completions", "/queue/chat/completions"];
+pub const NOT_CALLS: &[&str] =
+    &["/models/count-tokens:rawPredict", "/async/chat/completions", "/queue/chat/completions"];

@@ -124,7 +124,7 @@ fn some_paths_count_on_their_hosts_only() {
         ("router.huggingface.co", "/hf-inference/models/org/name", Some(Api::TgiGenerate)),
         ("router.huggingface.co", "/hf-inference/models/org/name/v1/chat/completions", Some(Api::ChatCompletions)),
         ("api.mistral.ai", "/v1/conversations", Some(Api::MistralConversations)),
-        ("api.openai.com", "/v1/conversations", None),
+        ("api.openai.com", "/v1/conversations/conv_1", None),
         ("api.openai.com", "/v1/models/m", None),
     ] {
         let provider = provider_at(host, target);

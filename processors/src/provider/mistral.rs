@@ -25,10 +25,13 @@ pub const FIM: Format = Format {
     request: |body, call| {
         (openai_chat::FORMAT.request)(body, call);
         call.parameters.seed = body.int("random_seed").or(call.parameters.seed);
+        said::prompt(call, &body.strings("prompt"));
         // What comes before the gap, and what after.
-        let mut texts = body.strings("prompt");
-        texts.extend(body.string("suffix"));
-        said::prompt(call, &texts);
+        if let (Some(content), Some(suffix)) = (&mut call.content, body.string("suffix"))
+            && let Some(message) = content.input.last_mut()
+        {
+            message.parts.push(MessagePart::text(suffix));
+        }
         true
     },
     plain: |body, call| (openai_chat::FORMAT.plain)(body, call),

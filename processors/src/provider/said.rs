@@ -54,7 +54,12 @@ impl Said {
                 tools.iter().map(|tool| MessagePart::tool_call(tool.id.clone(), tool.name.clone(), &tool.arguments)),
             );
             if !parts.is_empty() || reason.is_some() {
-                content.output.push(media::answer(parts, ended(reason.as_deref())));
+                let mut end = ended(reason.as_deref());
+                // Ollama says of any whole answer that it stopped.
+                if end == "stop" && !tools.is_empty() {
+                    end = "tool_call".to_owned();
+                }
+                content.output.push(media::answer(parts, end));
             }
         }
         call.tool_calls.extend(tools);

@@ -5,7 +5,12 @@ use pipeline::{
     providers::{self, Asked, Trust},
 };
 
-use super::{anthropic_complete, anthropic_messages, bedrock, bedrock_invoke, bedrock_knowledge, cloudflare, cohere, cortex, dashscope, format::Format, gemini, google_predict, hugging_face, json::Object, llama_cpp, lm_studio, mistral, ollama, openai_audio, openai_chat, openai_completions, openai_embeddings, openai_fetch, openai_images, openai_realtime, openai_responses, openai_retrieval, replicate, watsonx,};
+use super::{
+    anthropic_complete, anthropic_messages, bedrock, bedrock_invoke, bedrock_knowledge, cloudflare, cohere, cortex,
+    dashscope, format::Format, gemini, google_predict, hugging_face, json::Object, llama_cpp, lm_studio, mistral,
+    ollama, openai_audio, openai_chat, openai_completions, openai_embeddings, openai_fetch, openai_images,
+    openai_realtime, openai_responses, openai_retrieval, replicate, watsonx,
+};
 
 /// The known wire formats, a row each.
 const FORMATS: &[&Format] = &[

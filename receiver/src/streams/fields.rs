@@ -21,8 +21,17 @@ const WORDS: &[&str] = &[
 ];
 
 /// Names with one of [`WORDS`] (or ending in `key`) that carry none.
-const HARMLESS: &[&str] =
-    &[":authority", "authority", "idempotency-key", "x-idempotency-key", "surrogate-key", "sec-websocket-key"];
+const HARMLESS: &[&str] = &[
+    ":authority",
+    "authority",
+    "idempotency-key",
+    "x-idempotency-key",
+    "surrogate-key",
+    "sec-websocket-key",
+    // Counts of a server of Hugging Face.
+    "x-prompt-tokens",
+    "x-generated-tokens",
+];
 
 /// Beginnings of names that carry none: counters, quotas and descriptions of content.
 const HARMLESS_FAMILIES: &[&str] = &["x-ratelimit-", "ratelimit", "anthropic-ratelimit-", "content-", "x-stainless-"];
@@ -131,6 +140,7 @@ mod tests {
             "anthropic-ratelimit-input-tokens-remaining",
             ":authority",
             "x-amzn-bedrock-input-token-count",
+            "x-prompt-tokens",
             "retry-after",
             "sec-websocket-extensions",
             "conversation_id",

@@ -251,7 +251,11 @@ fn rows() -> Vec<Row> {
             reasons: &["stop"],
             said: &[("text", "a):")],
             tools: Vec::new(),
-            failure: (422, json!({"object": "error", "message": {"detail": [{"msg": "bad"}]}, "type": "invalid_request_error", "code": "3051"}), "3051"),
+            failure: (
+                422,
+                json!({"object": "error", "message": {"detail": [{"msg": "bad"}]}, "type": "invalid_request_error", "code": "3051"}),
+                "3051",
+            ),
         },
         Row {
             host: "api.mistral.ai",
@@ -279,7 +283,12 @@ fn rows() -> Vec<Row> {
             names: (Some("mistral-x"), Some("mistral-x-1"), None),
             tokens: (Some(9), Some(4), None, None),
             reasons: &["tool_calls"],
-            said: &[("server_tool_call", "web_search"), ("server_tool_call_response", ""), ("text", "Hello"), ("tool_call", "f")],
+            said: &[
+                ("server_tool_call", "web_search"),
+                ("server_tool_call_response", ""),
+                ("text", "Hello"),
+                ("tool_call", "f"),
+            ],
             tools: vec![tool_of(Some("t1"), "f", "{\"a\":1}")],
             failure: (401, json!({"detail": "Unauthorized"}), "401"),
         },
@@ -313,7 +322,11 @@ fn rows() -> Vec<Row> {
             reasons: &["tool_calls"],
             said: &[("reasoning", "hm"), ("text", "Hello"), ("tool_call", "f")],
             tools: vec![tool_of(Some("t1"), "f", "{\"a\":1}")],
-            failure: (429, json!({"code": "Throttling.RateQuota", "message": "slow down", "request_id": "1"}), "Throttling.RateQuota"),
+            failure: (
+                429,
+                json!({"code": "Throttling.RateQuota", "message": "slow down", "request_id": "1"}),
+                "Throttling.RateQuota",
+            ),
         },
         Row {
             host: "dashscope.aliyuncs.com",
@@ -359,7 +372,11 @@ fn rows() -> Vec<Row> {
             reasons: &["stop"],
             said: &[("text", "Hello")],
             tools: Vec::new(),
-            failure: (404, json!({"errors": [{"code": "model_not_supported", "message": "no"}], "trace": "t", "status_code": 404}), "model_not_supported"),
+            failure: (
+                404,
+                json!({"errors": [{"code": "model_not_supported", "message": "no"}], "trace": "t", "status_code": 404}),
+                "model_not_supported",
+            ),
         },
         Row {
             host: "us-south.ml.cloud.ibm.com",
@@ -379,7 +396,11 @@ fn rows() -> Vec<Row> {
             reasons: &["max_tokens"],
             said: &[("text", "Hello")],
             tools: Vec::new(),
-            failure: (401, json!({"errors": [{"code": "authentication_token_expired", "message": "no"}]}), "authentication_token_expired"),
+            failure: (
+                401,
+                json!({"errors": [{"code": "authentication_token_expired", "message": "no"}]}),
+                "authentication_token_expired",
+            ),
         },
         Row {
             host: "x.us-east-1.aws.endpoints.huggingface.cloud",
@@ -424,7 +445,11 @@ fn rows() -> Vec<Row> {
             reasons: &["limit"],
             said: &[("text", "Hello")],
             tools: Vec::new(),
-            failure: (503, json!({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}), "unavailable_error"),
+            failure: (
+                503,
+                json!({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}),
+                "unavailable_error",
+            ),
         },
         Row {
             host: "localhost:1234",
@@ -450,9 +475,18 @@ fn rows() -> Vec<Row> {
             names: (Some("qwen-x"), Some("qwen-x"), Some("resp_1")),
             tokens: (Some(30), Some(8), None, Some(3)),
             reasons: &["stop"],
-            said: &[("reasoning", "hm"), ("server_tool_call", "search"), ("server_tool_call_response", ""), ("text", "Hello")],
+            said: &[
+                ("reasoning", "hm"),
+                ("server_tool_call", "search"),
+                ("server_tool_call_response", ""),
+                ("text", "Hello"),
+            ],
             tools: Vec::new(),
-            failure: (400, json!({"error": {"type": "invalid_request", "message": "no", "code": "model_not_found"}}), "model_not_found"),
+            failure: (
+                400,
+                json!({"error": {"type": "invalid_request", "message": "no", "code": "model_not_found"}}),
+                "model_not_found",
+            ),
         },
         Row {
             host: "api.cloudflare.com",
@@ -474,7 +508,11 @@ fn rows() -> Vec<Row> {
             reasons: &["tool_calls"],
             said: &[("text", "Hello"), ("tool_call", "f")],
             tools: vec![tool_of(None, "f", "{\"a\":1}")],
-            failure: (401, json!({"success": false, "errors": [{"code": 10000, "message": "Authentication error"}], "result": null}), "401"),
+            failure: (
+                401,
+                json!({"success": false, "errors": [{"code": 10000, "message": "Authentication error"}], "result": null}),
+                "401",
+            ),
         },
         Row {
             host: "acct.snowflakecomputing.com",
@@ -585,19 +623,25 @@ fn what_was_asked_is_told() {
     let older = of(Api::CohereChat, "v1");
     let content = older.content.unwrap();
     assert_eq!(content.system_instructions, [MessagePart::text("be brief")]);
-    assert_eq!(content.input.iter().map(|message| message.role.as_str()).collect::<Vec<_>>(), ["user", "assistant", "user"]);
+    assert_eq!(
+        content.input.iter().map(|message| message.role.as_str()).collect::<Vec<_>>(),
+        ["user", "assistant", "user"]
+    );
     let ollama = of(Api::OllamaChat, "chat");
     let content = ollama.content.unwrap();
     assert_eq!(content.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["f"]);
     assert_eq!(shown(&content.input[1]), [("text", "hi".to_owned()), ("blob", "image".to_owned())]);
     let vision = of(Api::DashscopeGeneration, "multimodal");
     assert_eq!(vision.usage.modalities.image_input, Some(9));
-    assert_eq!(shown(&vision.content.unwrap().input[0]), [("uri", "https://x.example/a.png".to_owned()), ("text", "hi".to_owned())]);
+    assert_eq!(
+        shown(&vision.content.unwrap().input[0]),
+        [("uri", "https://x.example/a.png".to_owned()), ("text", "hi".to_owned())]
+    );
     let conversation = of(Api::MistralConversations, "");
     assert_eq!(conversation.conversation_id.as_deref(), Some("conv_1"));
     assert_eq!(conversation.content.unwrap().system_instructions, [MessagePart::text("s")]);
     let fim = of(Api::MistralFim, "");
-    assert_eq!((fim.parameters.seed, fim.content.unwrap().input.len()), (Some(5), 2));
+    assert_eq!((fim.parameters.seed, fim.content.unwrap().input[0].parts.len()), (Some(5), 2));
     let lm = of(Api::LmStudioChat, "");
     assert_eq!(lm.content.unwrap().tools[0].name, "docs");
 }
@@ -716,7 +760,8 @@ fn loading_a_model_is_no_call() {
 #[test]
 fn servers_behind_any_host_are_named_by_their_marks() {
     let with = |name: &str, value: &str| {
-        let mut asked = answered(exchange("10.0.0.7:8000", "/v1/chat/completions", &chat_request()), 200, &json!({"choices": []}));
+        let mut asked =
+            answered(exchange("10.0.0.7:8000", "/v1/chat/completions", &chat_request()), 200, &json!({"choices": []}));
         asked.response.as_mut().unwrap().headers.0.push((name.into(), value.into()));
         call(&asked).provider
     };
@@ -726,7 +771,8 @@ fn servers_behind_any_host_are_named_by_their_marks() {
     let marked = json!({"id": "chatcmpl-1", "system_fingerprint": "fp_ollama", "choices": []});
     let ollama = answered(exchange("10.0.0.7:11434", "/v1/chat/completions", &chat_request()), 200, &marked);
     assert_eq!(call(&ollama).provider, "ollama");
-    let studio = answered(exchange("localhost:1234", "/api/v0/chat/completions", &chat_request()), 200, &json!({"choices": []}));
+    let studio =
+        answered(exchange("localhost:1234", "/api/v0/chat/completions", &chat_request()), 200, &json!({"choices": []}));
     assert_eq!(call(&studio).provider, "lm_studio");
     let real = answered(exchange("api.openai.com", "/v1/chat/completions", &chat_request()), 200, &marked);
     assert_eq!(call(&real).provider, "openai");
@@ -734,7 +780,11 @@ fn servers_behind_any_host_are_named_by_their_marks() {
 
 #[test]
 fn counts_in_header_fields_are_read() {
-    let mut asked = answered(exchange("localhost:3000", "/generate", &json!({"inputs": "hi"})), 200, &json!({"generated_text": "Hello"}));
+    let mut asked = answered(
+        exchange("localhost:3000", "/generate", &json!({"inputs": "hi"})),
+        200,
+        &json!({"generated_text": "Hello"}),
+    );
     let headers = &mut asked.response.as_mut().unwrap().headers.0;
     headers.push(("x-prompt-tokens".into(), "4".into()));
     headers.push(("x-generated-tokens".into(), "2".into()));
@@ -752,8 +802,20 @@ fn long_streams_are_read_in_linear_time() {
         let filler = row.stream[row.stream.len() / 2].clone();
         let at = row.stream.len() / 2;
         long.splice(at..at, std::iter::repeat_n(filler, EVENTS));
-        let row = Row { stream: long, request: row.request.clone(), plain: Value::Null, tools: Vec::new(), failure: (0, Value::Null, ""),
-            framing: match row.framing { Framing::Events => Framing::Events, Framing::Named => Framing::Named, Framing::All(name) => Framing::All(name), Framing::Lines => Framing::Lines }, ..*row };
+        let row = Row {
+            stream: long,
+            request: row.request.clone(),
+            plain: Value::Null,
+            tools: Vec::new(),
+            failure: (0, Value::Null, ""),
+            framing: match row.framing {
+                Framing::Events => Framing::Events,
+                Framing::Named => Framing::Named,
+                Framing::All(name) => Framing::All(name),
+                Framing::Lines => Framing::Lines,
+            },
+            ..*row
+        };
         let call = captured(&answer_in_pieces(&row, row.stream.len()));
         assert!(call.reply.chunks.is_some_and(|count| count > 0), "{:?}", call.api);
     }

@@ -28,7 +28,8 @@ fn every_host_is_its_providers() {
             let target = format!("{}/v1/chat/completions", provider.base.unwrap_or_default().replace('*', "x"));
             for host in [host.clone(), format!("{}.:443", host.to_uppercase()), format!("eu.{host}")] {
                 let found = call(&exchange(&host, &target, &chat_request()));
-                let first = providers::PROVIDERS.iter().find(|other| other.name == found.provider).map(|other| other.name);
+                let first =
+                    providers::PROVIDERS.iter().find(|other| other.name == found.provider).map(|other| other.name);
                 assert_eq!(first, Some(provider.name), "{host}{target}");
             }
             for host in [format!("evil-{host}"), format!("{host}.evil.example"), format!("x{host}")] {
@@ -49,7 +50,13 @@ fn who_is_who_among_gateways() {
     let message = message_request();
     let response = json!({"model": "m", "input": "hi"});
     for (host, target, body, provider, api) in [
-        ("x.services.ai.azure.com", "/models/chat/completions?api-version=1", &chat, "azure.ai.inference", Api::ChatCompletions),
+        (
+            "x.services.ai.azure.com",
+            "/models/chat/completions?api-version=1",
+            &chat,
+            "azure.ai.inference",
+            Api::ChatCompletions,
+        ),
         ("x.services.ai.azure.com", "/openai/v1/responses", &response, "azure.ai.openai", Api::Responses),
         ("x.services.ai.azure.com", "/anthropic/v1/messages", &message, "azure.ai.inference", Api::Messages),
         ("models.inference.ai.azure.com", "/chat/completions", &chat, "azure.ai.inference", Api::ChatCompletions),
@@ -70,7 +77,13 @@ fn who_is_who_among_gateways() {
         ("models.github.ai", "/inference/chat/completions", &chat, "github", Api::ChatCompletions),
         ("chatgpt.com", "/backend-api/codex/responses", &response, "openai", Api::Responses),
         ("router.huggingface.co", "/v1/chat/completions", &chat, "huggingface", Api::ChatCompletions),
-        ("router.huggingface.co", "/hf-inference/models/o/n/v1/chat/completions", &chat, "huggingface", Api::ChatCompletions),
+        (
+            "router.huggingface.co",
+            "/hf-inference/models/o/n/v1/chat/completions",
+            &chat,
+            "huggingface",
+            Api::ChatCompletions,
+        ),
         ("gateway.ai.cloudflare.com", "/v1/0a/gw/openai/chat/completions", &chat, "openai", Api::ChatCompletions),
         ("gateway.ai.cloudflare.com", "/v1/0a/gw/anthropic/v1/messages", &message, "anthropic", Api::Messages),
         ("gateway.ai.cloudflare.com", "/v1/0a/gw/compat/chat/completions", &chat, "cloudflare", Api::ChatCompletions),
@@ -145,7 +158,8 @@ fn http2_without_a_path_is_told_by_its_shape() {
     assert_eq!((chat.api, chat.reply.status, chat.error), (Api::ChatCompletions, None, None));
     let message = joined(message_request(), json!({"id": "m", "type": "message", "content": []})).expect("a message");
     assert_eq!(message.api, Api::Messages);
-    let response = joined(json!({"model": "m", "input": "hi"}), json!({"id": "r", "object": "response"})).expect("a response");
+    let response =
+        joined(json!({"model": "m", "input": "hi"}), json!({"id": "r", "object": "response"})).expect("a response");
     assert_eq!(response.api, Api::Responses);
     for (body, answer) in [
         (chat_request(), json!({"object": "list"})),
@@ -243,7 +257,12 @@ fn wrong_rows_are_told_with_what_would_be_right() {
             assert!(problems.contains(part), "{row}: {part} in {problems}");
         }
     }
-    for row in [r#"{"host": "[::1]:8080"}"#, r#"{"host": "*.x.example:1"}"#, r#"{"path": "/", "api": "tgi_generate"}"#, r#"{"host": "h", "path": "/*"}"#] {
+    for row in [
+        r#"{"host": "[::1]:8080"}"#,
+        r#"{"host": "*.x.example:1"}"#,
+        r#"{"path": "/", "api": "tgi_generate"}"#,
+        r#"{"host": "h", "path": "/*"}"#,
+    ] {
         assert_eq!(read(row), "", "{row}");
     }
 }
@@ -267,7 +286,12 @@ fn the_readme_shows_the_tables() {
             format!("| {} | `{}` | {hosts} | {apis} |", provider.title, provider.name)
         })
         .collect();
-    assert_eq!(table("| provider | `gen_ai.provider.name` |"), wanted, "the table of providers should be\n{}", wanted.join("\n"));
+    assert_eq!(
+        table("| provider | `gen_ai.provider.name` |"),
+        wanted,
+        "the table of providers should be\n{}",
+        wanted.join("\n")
+    );
     let wanted: Vec<String> = Api::ALL
         .iter()
         .map(|api| {
