@@ -464,7 +464,7 @@ fn nothing_goes_out_that_no_registry_knows() {
         for on_request in [false, true] {
             for mode in [ContentMode::SpanAndEvent, ContentMode::NoContent] {
                 let limits = limits::Limits {
-                    attribute_value_length: Some(on_request.then_some(64).unwrap_or(9999)),
+                    attribute_value_length: Some(if on_request { 64 } else { 9999 }),
                     ..Default::default()
                 };
                 let compatibility = Compatibility {
@@ -590,4 +590,52 @@ fn metric_points_have_names_of_the_conventions() {
     for attribute in &attributes {
         registry().check(attribute, Profile::V2026_08, false).unwrap();
     }
+}
+
+/// What an operator switches on and off is what changes.
+#[test]
+fn compatibility_is_what_was_asked_for() {
+    let all: Vec<Observation> = everything(ContentMode::SpanAndEvent)
+        .into_iter()
+        .filter(|observation| observation.envelope.is_none())
+        .collect();
+    let with = |compatibility: Compatibility| {
+        options::Options { semconv: Profile::default(), limits: &Default::default(), compatibility: &compatibility }
+            .encoder()
+    };
+    let spans = |encoder: &Encoder| all.iter().filter_map(|observation| encoder.span(observation)).collect::<Vec<_>>();
+    let has = |span: &Span, key: &str| span.attributes.iter().any(|kv| kv.key == key);
+    let plain = with(Compatibility::default());
+    assert!(spans(&plain).iter().all(|span| span.events.is_empty() && !has(span, semconv::OPENINFERENCE_SPAN_KIND)));
+    let asked = with(Compatibility {
+        openinference: true,
+        span_events: true,
+        gen_ai_system: true,
+        agent_usage: false,
+        inference_events: Some(false),
+        exception_events: false,
+    });
+    let spans = spans(&asked);
+    assert!(spans.iter().all(|span| has(span, semconv::OPENINFERENCE_SPAN_KIND)));
+    for span in &spans {
+        assert_eq!(has(span, semconv::GEN_AI_SYSTEM), has(span, semconv::GEN_AI_PROVIDER_NAME));
+        let turn = span.name.starts_with("invoke_agent");
+        assert!(!turn || !has(span, semconv::GEN_AI_USAGE_INPUT_TOKENS));
+        let event = span.events.first().map(|event| event.name.as_str());
+        let details = span.kind == SpanKind::Client as i32 && has(span, semconv::GEN_AI_OUTPUT_MESSAGES);
+        let inference = ["chat", "generate_content", "text_completion"].iter().any(|name| span.name.starts_with(name));
+        assert_eq!(event.is_some(), details && inference, "{}", span.name);
+    }
+    let names = |encoder: &Encoder| -> BTreeSet<String> {
+        all.iter().flat_map(|observation| encoder.log_records(observation)).map(|record| record.event_name).collect()
+    };
+    let conventions = |names: &BTreeSet<String>| names.iter().filter(|name| name.starts_with("gen_ai.")).count();
+    assert_eq!((conventions(&names(&plain)), conventions(&names(&asked))), (2, 0));
+    // Also for calls without content.
+    let without: Vec<Observation> = everything(ContentMode::NoContent);
+    let always = with(Compatibility { inference_events: Some(true), ..Compatibility::default() });
+    assert!(without.iter().flat_map(|observation| always.log_records(observation)).any(|record| {
+        record.event_name == semconv::event::INFERENCE_DETAILS
+            && record.attributes.iter().all(|kv| kv.key != semconv::GEN_AI_INPUT_MESSAGES)
+    }));
 }
