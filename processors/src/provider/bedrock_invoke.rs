@@ -22,15 +22,11 @@ pub const INVOKE: Format = Format {
     api: Api::BedrockInvoke,
     operation: Operation::Chat,
     provider: "aws.bedrock",
-    // Many have such paths: only what a model takes.
+    // The path tells much already; this is what models take.
     shape: |body| {
-        let with = |key: &str, others: &[&str]| body.has(key) && others.iter().any(|other| body.has(other));
-        body.has("anthropic_version")
-            || with("messages", &["max_tokens", "inferenceConfig", "schemaVersion"])
-            || with("inputText", &["textGenerationConfig", "dimensions", "normalize"])
-            || with("prompt", &["max_gen_len", "max_tokens", "maxTokens", "max_tokens_to_sample"])
-            || with("texts", &["input_type"])
-            || body.has("taskType")
+        const FIELDS: &[&str] =
+            &["anthropic_version", "messages", "message", "prompt", "inputText", "texts", "taskType", "text_prompts"];
+        FIELDS.iter().any(|field| body.has(field))
     },
     request,
     plain,
