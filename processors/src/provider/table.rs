@@ -97,7 +97,9 @@ pub fn classify(exchange: &Exchange, custom: &providers::Table) -> Option<Match>
     let row = row.filter(|_| method.eq_ignore_ascii_case("POST"));
     let host = known.is_some() || row.is_some() || websocket;
     let route = providers::route(method, &request.target, known);
-    let mut path = route.is_some_and(|route| route.trust != Trust::Shaped || known.is_some());
+    // Others on the list may have such a path for something else: OpenAI's conversations are no calls, Mistral's are.
+    let offered = |api| known.is_some_and(|known| known.apis.contains(&api));
+    let mut path = route.is_some_and(|route| route.trust != Trust::Shaped || offered(route.api));
     let mut api = route.map(|route| route.api);
     if websocket && !matches!(api, Some(Api::Responses | Api::Realtime)) {
         // Of a connection that was joined in its middle there is no target.

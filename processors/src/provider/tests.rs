@@ -19,6 +19,7 @@ mod clouds;
 mod dialects;
 mod google;
 mod hostile;
+mod openai;
 mod others;
 mod schema;
 mod streams;

@@ -28,7 +28,7 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
     let asked = &mut call.parameters;
     asked.model = body.string("model").or(asked.model.take());
     asked.stream |= body.bool("stream") == Some(true);
-    asked.max_tokens = body.int("max_completion_tokens").or_else(|| body.int("max_tokens"));
+    asked.max_tokens = body.int("max_completion_tokens").or_else(|| body.int("max_tokens")).filter(|n| *n >= 0);
     asked.temperature = body.float("temperature");
     asked.top_p = body.float("top_p");
     asked.top_k = body.int("top_k");

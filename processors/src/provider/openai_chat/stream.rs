@@ -156,14 +156,17 @@ impl Stream for ChatStream {
             if let Some(found) = choice.object("usage") {
                 call.usage = usage::read(&found);
             }
-            if let Some(text) = choice.str("text").filter(|text| !text.is_empty()) {
-                content = true;
-                if capture {
-                    media::add_text(&mut known.parts, &text);
+            // Perplexity repeats the whole message beside the delta, Together the text.
+            let Some(delta) = choice.object("delta") else {
+                // The older completions.
+                if let Some(text) = choice.str("text").filter(|text| !text.is_empty()) {
+                    content = true;
+                    if capture {
+                        media::add_text(&mut known.parts, &text);
+                    }
                 }
-            }
-            // Perplexity's last chunk repeats the whole message beside an empty delta.
-            let Some(delta) = choice.object("delta") else { continue };
+                continue;
+            };
             if capture {
                 known.keep(&delta);
             }

@@ -20,6 +20,10 @@ pub struct ResponseStream {
     status: Option<Status>,
     /// Places of items that were begun or that brought a delta.
     seen: BTreeSet<u64>,
+    /// Places of items by their ids, for events that name no place.
+    ids: BTreeMap<String, u64>,
+    /// True once the whole output was listed.
+    listed: bool,
     /// Pieces of items that are not finished, while content is captured.
     pieces: BTreeMap<u64, Vec<MessagePart>>,
     cut: bool,
@@ -29,7 +33,8 @@ impl ResponseStream {
     /// Keeps a piece of text or thought of an item that is not finished.
     fn piece(&mut self, kind: &str, data: &Object<'_>) {
         let Some(text) = data.str("delta") else { return };
-        let place = data.count("output_index").unwrap_or(0);
+        let known = || self.ids.get(data.str("item_id")?.as_ref()).copied();
+        let place = data.count("output_index").or_else(known).unwrap_or(0);
         let parts = self.pieces.entry(place).or_default();
         if kind.contains("reasoning") {
             media::add_reasoning(parts, &text);
@@ -56,6 +61,12 @@ impl Stream for ResponseStream {
             | "response.cancelled"
             | "response.done" => {
                 if let Some(body) = data.object("response") {
+                    // What it lists is the whole; some list nothing.
+                    if body.raw("output").is_some_and(|raw| raw.contains('{')) {
+                        self.listed = call.content.is_some();
+                        self.said.items.clear();
+                        self.pieces.clear();
+                    }
                     response(&body, &mut self.tools, &mut self.said, call);
                     self.status = Some(match (status(&body), kind) {
                         (Status::Open, "response.completed") => Status::Completed,
@@ -77,8 +88,12 @@ impl Stream for ResponseStream {
             }
             "response.output_item.added" | "response.output_item.done" => {
                 let Some(item) = data.object("item") else { return Step::default() };
-                let known = || self.tools.places.get(item.str("id")?.as_ref()).copied();
+                let id = item.string("id");
+                let known = || self.ids.get(id.as_ref()?).copied();
                 let place = data.count("output_index").or_else(known).unwrap_or(self.seen.len() as u64);
+                if let Some(id) = &id {
+                    self.ids.insert(id.clone(), place);
+                }
                 let tool = self.tools.take(place, &item);
                 let done = kind == "response.output_item.done";
                 if done && call.content.is_some() {
@@ -129,7 +144,7 @@ impl Stream for ResponseStream {
                 self.said.items.entry(place).or_insert(parts);
             }
             // Of a call that was not finished there is what its deltas brought.
-            for (place, tool) in &self.tools.items {
+            for (place, tool) in self.tools.items.iter().filter(|_| !self.listed) {
                 self.said.items.entry(*place).or_insert_with(|| vec![asked(tool)]);
             }
         }

