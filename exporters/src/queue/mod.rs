@@ -377,10 +377,9 @@ async fn work<C: Client>(shared: Arc<Shared>, client: Arc<C>) {
                     }
                     // One item alone: better shortened than refused.
                     for value in ONE_VALUE {
-                        let tight = encode(&encoder.tightened(value), signal, part);
-                        if let Some((tight, size, _)) = tight.filter(|(_, size, _)| *size <= REQUEST_BYTES || value == ONE_VALUE[2]) {
-                            tracing::debug!(exporter = %shared.id, size, value, "An item larger than a request was shortened.");
-                            request = tight;
+                        let Some((tight, size, _)) = encode(&encoder.tightened(value), signal, part) else { break };
+                        request = tight;
+                        if size <= REQUEST_BYTES {
                             break;
                         }
                     }

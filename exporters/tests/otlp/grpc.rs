@@ -162,6 +162,21 @@ async fn big_requests_are_split() {
     assert_eq!(server.0.lock().unwrap().spans, [2, 3, 2, 3]);
 }
 
+/// A single item that no request has room for is shortened, not refused.
+#[tokio::test]
+async fn an_item_larger_than_a_request_is_shortened() {
+    let server = Grpc::default();
+    let address = server.listen(None).await;
+    let running = start("otlp_grpc", &format!("endpoint: http://{address}\nlimits: {{preset: none}}"));
+    let big = "x".repeat(9 << 20);
+    let batch = vec![observation(Signal::Traces, 0, "/"), observation(Signal::Traces, 1, &big)];
+    running.exporter.export(Signal::Traces, Arc::new(batch));
+    running.until_sent(2).await;
+    running.exporter.shutdown().await.unwrap();
+    assert!(running.balanced());
+    assert_eq!(server.0.lock().unwrap().spans, [1, 1]);
+}
+
 #[tokio::test]
 async fn without_a_queue_a_batch_needs_a_free_consumer() {
     let server = Grpc::default();
