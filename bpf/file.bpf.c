@@ -19,8 +19,6 @@
 #define S_IFREG 0100000
 #define S_IFBLK 0060000
 #define S_IFCHR 0020000
-#define ENOENT 2
-#define ENOTDIR 20
 
 /* How often an open file that is in use is told, in ns. */
 #define TELL_EVERY 1000000000ULL
@@ -195,8 +193,7 @@ static __always_inline int opened(__u64 *ctx, __u64 directory, __u64 name, __u64
 	int changes = flags & (O_ACCMODE | O_TRUNC) ? 1 : 0;
 	event->flags = flags;
 	if (event->error) {
-		/* Programs look for files at many places. */
-		if (!changes && (event->error == ENOENT || event->error == ENOTDIR || !reads_wanted()))
+		if (!changes && !reads_wanted())
 			return 0;
 		name_path(directory, name, 0);
 		return tell_file(FILE_OPEN);

@@ -14,6 +14,7 @@ use crate::{
     semconv::{self as name, event},
 };
 
+pub use deeds::namespaces;
 pub use profile::adapt;
 
 /// The value of an attribute.

@@ -214,6 +214,7 @@ libc.syscall(437, -100, b"two", (ctypes.c_uint64 * 3)(0o101, 0o600, 0), 24)
         "Rename no > x errno 2",
         "Mkdir e errno 17 777",
         "Open no/x errno 2",
+        "Open no errno 2",
         "Rmdir e errno 20",
         "Truncate no errno 2 1",
         "Open new created opened",
@@ -224,22 +225,6 @@ libc.syscall(437, -100, b"two", (ctypes.c_uint64 * 3)(0o101, 0o600, 0), 24)
         "Use two r0/0 w0/0 closed",
     ];
     assert_eq!(told, expected);
-}
-
-#[test]
-#[ignore = "for looking: SCRIPT is run in FOLDER"]
-fn look() {
-    let Some(watch) = watch("look", Files::All) else { return };
-    let folder = std::env::var("FOLDER").unwrap();
-    let (pid, lines) = python(Path::new(&folder), &std::env::var("SCRIPT").unwrap());
-    eprintln!("{pid} {lines:?}");
-    for event in watch.stop() {
-        match &event.kind {
-            EventKind::File(file) if std::env::var("FILES").is_ok() => eprintln!("{} {file:?}", event.process.tgid),
-            EventKind::Security(security) => eprintln!("{} {security:?}", event.process.tgid),
-            _ => {}
-        }
-    }
 }
 
 #[test]

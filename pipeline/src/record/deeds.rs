@@ -126,7 +126,7 @@ pub(super) fn security(out: &mut List, security: &Security, process: &ProcessInf
         }
         Action::Root { target } => out.maybe(name::FILE_PATH, target),
         Action::Namespaces { flags } => {
-            out.list(name::ONLOOKER_SECURITY_FLAGS, &named(*flags, NAMESPACE_FLAGS));
+            out.list(name::ONLOOKER_SECURITY_FLAGS, &namespaces(*flags));
         }
         Action::Module { name: module, removed } => {
             out.set(name::ONLOOKER_SECURITY_REQUEST, if *removed { "remove" } else { "load" });
@@ -172,6 +172,11 @@ fn named(flags: u64, names: &[(u64, &str)]) -> Vec<String> {
         found.push(format!("{rest:#x}"));
     }
     found
+}
+
+/// Names of the namespaces in flags, as `CLONE_NEWUSER`.
+pub fn namespaces(flags: u64) -> Vec<String> {
+    named(flags, NAMESPACE_FLAGS)
 }
 
 /// Names of the namespaces in the flags of clone(2), unshare(2) and setns(2).

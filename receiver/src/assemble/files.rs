@@ -193,8 +193,11 @@ impl Files {
             let other = file.other.as_deref().filter(|_| file.deed != Deed::Symlink)?;
             self.sensitive.category(other, read)
         });
+        // Programs look for files at many places.
+        let absent = read && matches!(i32::try_from(error), Ok(libc::ENOENT | libc::ENOTDIR));
         let wanted = match self.reads {
             _ if !read => true,
+            _ if absent && file.sensitive.is_none() => false,
             Reads::All => true,
             Reads::Sensitive => file.sensitive.is_some(),
             Reads::None => false,

@@ -299,7 +299,7 @@ fn action(security: &Security) -> String {
         Action::Mount { source, target, .. } => format!("mounts {} at {}", or(source), or(target)),
         Action::Unmount { target, .. } => format!("unmounts {}", or(target)),
         Action::Root { target } => format!("root directory {}", or(target)),
-        Action::Namespaces { .. } => format!("{}: namespaces", security.call),
+        Action::Namespaces { flags } => format!("{} {}", security.call, record::namespaces(*flags).join(" ")),
         Action::Module { name, removed: true } => format!("removes kernel module {}", or(name)),
         Action::Module { name, removed: false } => format!("loads kernel module {}", or(name)),
         Action::Bpf { command } => format!("bpf command {command}"),

@@ -112,9 +112,14 @@ fn reads_are_told_of_sensitive_files_only() {
             FileEvent { flags: 0, reads: 2, read: 100, opened: true, closed: true, ..event(FileDeed::Use, path) };
         files.event(&info, MS, &read, &mut out);
     }
+    // What is not there is looked for everywhere; who looks for keys is told.
+    for path in ["/usr/lib/x.so", "/root/.aws/credentials"] {
+        files.event(&info, MS, &FileEvent { error: 2, flags: 0, ..event(FileDeed::Open, path) }, &mut out);
+    }
     let told = told(&mut out);
-    assert_eq!(told.len(), 1);
+    assert_eq!(told.len(), 2);
     assert_eq!((told[0].sensitive.as_deref(), told[0].read), (Some("accounts"), Some(100)));
+    assert_eq!((told[1].sensitive.as_deref(), told[1].error), (Some("secrets"), Some(2)));
 }
 
 #[test]
