@@ -241,7 +241,7 @@ fn finish_reasons_are_mapped_in_messages_only() {
 fn a_blocked_prompt_has_no_answer_and_is_no_failure() {
     let answer = json!({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 4}, "modelVersion": "m"});
     for exchange in [
-        stream(&[answer.clone()]),
+        stream(std::slice::from_ref(&answer)),
         answered(exchange(HOST, "/v1/models/m:generateContent", &rich_request()), 200, &answer),
     ] {
         let call = captured(&exchange);
