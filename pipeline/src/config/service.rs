@@ -51,6 +51,8 @@ pub struct Service {
     /// A file that is rewritten every 10 s (or as often as systemd's watchdog needs) while all receivers work: a probe
     /// may hold one that is older than a minute for dead. Default: none.
     pub liveness_file: Option<std::path::PathBuf>,
+    /// Whether a pipeline that names no `redaction` gets it all the same. Default true.
+    pub redact: bool,
     /// How long a stop may take before what is still queued is given up. Default 30s.
     pub shutdown_timeout: GoDuration,
 }
@@ -62,6 +64,7 @@ impl Default for Service {
             pipelines: Default::default(),
             telemetry: SelfTelemetry::default(),
             liveness_file: None,
+            redact: true,
             shutdown_timeout: GoDuration(std::time::Duration::from_secs(30)),
         }
     }
@@ -248,6 +251,7 @@ impl Config {
             problems.push(Problem::new("service::pipelines", "service must have at least one pipeline")
                 .hint("as `pipelines: {traces: {receivers: [ebpf], processors: [identity, provider, correlation], exporters: [stdout]}}`"));
         }
+        config.redact(registry);
         config.measure(registry);
         for id in order {
             if let Some(pipeline) = config.pipeline(&id, registry, &mut problems) {
@@ -263,23 +267,36 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
+    /// Nothing leaves with its secrets by oversight: a pipeline without `redaction` gets it, before what signs or measures,
+    /// unless the operator says `redact: false`.
+    fn redact(&mut self, registry: &Registry) {
+        const REDACTION: &str = "redaction";
+        if !self.service.redact || find(&registry.processors, REDACTION).is_none() {
+            return;
+        }
+        for pipeline in self.service.pipelines.values_mut() {
+            if pipeline.processors.iter().any(|name| kind(name) == REDACTION) {
+                continue;
+            }
+            let last = |name: &String| ["signing", "metrics", "batch"].contains(&kind(name));
+            let at = pipeline.processors.iter().position(last).unwrap_or(pipeline.processors.len());
+            pipeline.processors.insert(at, REDACTION.to_owned());
+            add_default(&mut self.processors, REDACTION);
+        }
+    }
+
     /// Metrics are measured somewhere: a metrics pipeline without the processor that does it gets it at its end.
     fn measure(&mut self, registry: &Registry) {
         const MEASURE: &str = "metrics";
         if find(&registry.processors, MEASURE).is_none() {
             return;
         }
-        let kind = |id: &str| id.split_once('/').map_or(id, |(kind, _)| kind).trim().to_owned();
         for (id, pipeline) in &mut self.service.pipelines {
             if kind(id) != MEASURE || pipeline.processors.iter().any(|name| kind(name) == MEASURE) {
                 continue;
             }
             pipeline.processors.push(MEASURE.to_owned());
-            if let Ok(id) = ComponentId::parse(MEASURE)
-                && !self.processors.iter().any(|(other, _)| *other == id)
-            {
-                self.processors.push((id, Node::Map(Vec::new())));
-            }
+            add_default(&mut self.processors, MEASURE);
         }
     }
 
@@ -335,6 +352,20 @@ impl Config {
                 problems,
             ),
         })
+    }
+}
+
+/// The type of a component's id.
+fn kind(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(kind, _)| kind).trim()
+}
+
+/// Configures a component with its defaults, unless it is configured.
+fn add_default(components: &mut Vec<(ComponentId, Node)>, name: &str) {
+    if let Ok(id) = ComponentId::parse(name)
+        && !components.iter().any(|(other, _)| *other == id)
+    {
+        components.push((id, Node::Map(Vec::new())));
     }
 }
 
