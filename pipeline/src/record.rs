@@ -10,6 +10,7 @@ use crate::{
     observation::{
         AgentTurn, Api, ConnectionFacts, Content, ContentMode, Exit, Finding, Heartbeat, Kind, Loss, McpCall,
         McpTarget, ModelCall, Observation, OpaqueCall, Process, ProcessInfo, ProcessPhase, Severity, ToolCall,
+        ToolContent, parsed_json,
     },
     semconv::{self as name, event},
 };
@@ -103,7 +104,8 @@ pub fn record(observation: &Observation) -> Option<Record> {
         Kind::Exchange(_) | Kind::Metrics(_) => return None,
         Kind::ModelCall(call) => {
             let details = call.content.as_ref().is_some_and(|content| content.mode.on_events());
-            let name = if details && call.operation.is_inference() { event::INFERENCE_DETAILS } else { event::MODEL_CALL };
+            let name =
+                if details && call.operation.is_inference() { event::INFERENCE_DETAILS } else { event::MODEL_CALL };
             (name, failed(call.error.is_some()))
         }
         Kind::ToolCall(call) => (event::TOOL_CALL, failed(tool_error(call).is_some())),
@@ -216,19 +218,32 @@ pub fn content(observation: &Observation, written: impl Fn(ContentMode) -> bool)
         Kind::AgentTurn(turn) => said(&mut out, turn.content.as_deref().filter(|content| written(content.mode))),
         Kind::ToolCall(call) => {
             if let Some(content) = call.content.as_deref().filter(|content| written(content.mode)) {
-                out.maybe(name::GEN_AI_TOOL_CALL_ARGUMENTS, &content.arguments);
-                out.maybe(name::GEN_AI_TOOL_CALL_RESULT, &content.result);
+                tool_content(&mut out, content);
             }
         }
         Kind::McpCall(call) => {
             if let Some(content) = call.content.as_deref().filter(|content| written(content.mode)) {
-                out.maybe(name::GEN_AI_TOOL_CALL_ARGUMENTS, &content.arguments);
-                out.maybe(name::GEN_AI_TOOL_CALL_RESULT, &content.result);
+                tool_content(&mut out, content);
             }
         }
         _ => {}
     }
     out.0
+}
+
+/// Objects, as the conventions' schemas want them (gen-ai-tool-call-arguments.json, gen-ai-tool-call-result.json): a text
+/// that is one is parsed, anything else becomes the member `content` of one.
+fn tool_content(out: &mut List, content: &ToolContent) {
+    let object = |value: &serde_json::Value| match value {
+        serde_json::Value::Object(_) => value.clone(),
+        serde_json::Value::String(text) => match parsed_json(text) {
+            parsed @ serde_json::Value::Object(_) => parsed,
+            _ => serde_json::json!({"content": text}),
+        },
+        other => serde_json::json!({"content": other}),
+    };
+    out.maybe(name::GEN_AI_TOOL_CALL_ARGUMENTS, &content.arguments.as_ref().map(object));
+    out.maybe(name::GEN_AI_TOOL_CALL_RESULT, &content.result.as_ref().map(object));
 }
 
 fn said(out: &mut List, content: Option<&Content>) {
@@ -533,4 +548,25 @@ fn heartbeat(out: &mut List, heartbeat: &Heartbeat) {
     out.list(name::ONLOOKER_HEARTBEAT_COUNTS, &counts);
     let deltas: Vec<String> = heartbeat.deltas.iter().map(|(name, count)| format!("{name}={count}")).collect();
     out.list(name::ONLOOKER_HEARTBEAT_DELTAS, &deltas);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn tools_are_given_and_give_objects() {
+        let told = |arguments, result| {
+            let mut out = List(Vec::new());
+            tool_content(&mut out, &ToolContent { mode: ContentMode::SpanOnly, arguments, result });
+            out.0.into_iter().map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        let expected = vec![Value::Json(json!({"a": 1})), Value::Json(json!({"content": "hello"}))];
+        assert_eq!(told(Some(json!({"a": 1})), Some(json!("hello"))), expected);
+        let expected = vec![Value::Json(json!({"a": 1})), Value::Json(json!({"content": [1]}))];
+        assert_eq!(told(Some(json!("{\"a\":1}")), Some(json!([1]))), expected);
+        assert!(told(None, None).is_empty());
+    }
 }
