@@ -102,10 +102,10 @@ fn told(events: &[Event], pid: u32, folder: &Path) -> Vec<String> {
     let prefix = format!("{}/", folder.display());
     let short = |path: &str| path.strip_prefix(&prefix).unwrap_or(path).to_owned();
     let files = events.iter().filter(|event| event.process.tgid == pid).filter_map(|event| match &event.kind {
-        EventKind::File(file) => Some(file),
+        EventKind::File(file) => Some(file.as_ref()),
         _ => None,
     });
-    let inside = |file: &&Box<FileEvent>| file.place.path.starts_with(&prefix) || file.place.path.starts_with("…");
+    let inside = |file: &&FileEvent| file.place.path.starts_with(&prefix) || file.place.path.starts_with("…");
     files
         .filter(inside)
         .map(|file| {
