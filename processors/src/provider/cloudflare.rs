@@ -32,7 +32,10 @@ pub const RUN: Format = Format {
         let mut pieces = Pieces::default();
         pieces.take(result, call);
         if call.operation != Operation::Embeddings {
-            pieces.end();
+            // `success` stands after the result: without it the answer was cut.
+            if body.bool("success") == Some(true) {
+                pieces.end();
+            }
             pieces.said.finish(call);
         }
     },

@@ -81,7 +81,9 @@ fn whole(body: &Object<'_>, call: &mut ModelCall) -> Said {
         call.usage.output = stats.count("total_output_tokens");
         call.usage.reasoning = stats.count("reasoning_output_tokens");
     }
-    let mut said = Said { reason: Some("stop".into()), ..Said::default() };
+    // An answer says no reason; one that was cut has not ended.
+    let ended = body.has("stats") && body.has("response_id");
+    let mut said = Said { reason: ended.then(|| "stop".into()), ..Said::default() };
     for entry in body.objects("output").filter(|_| call.content.is_some()) {
         match entry.str("type").as_deref() {
             Some("reasoning") => {

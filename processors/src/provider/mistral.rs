@@ -167,7 +167,8 @@ fn plain(body: &Object<'_>, call: &mut ModelCall) {
             _ => said.parts.extend(chat::parts(entry.raw("content"))),
         }
     }
-    said.reason = Some(reason(&said));
+    // The usage comes last: one without it was cut.
+    said.reason = body.has("usage").then(|| reason(&said));
     said.finish(call);
 }
 
