@@ -17,7 +17,9 @@ pub mod semconv;
 pub mod sse;
 pub mod telemetry;
 
-pub use component::{Batch, BuildContext, Exporter, Factory, Mode, Output, Processor, Receiver, Registry, Shared, Signal};
+pub use component::{
+    Batch, BuildContext, Exporter, Factory, Mode, Output, Processor, Receiver, Registry, Shared, Signal,
+};
 pub use error::{ComponentError, Error};
 pub use ids::{ComponentId, ConnectionKey, ProcessKey, SpanContext, SpanId, Timestamp, TraceId};
 pub use observation::{Kind, Observation};

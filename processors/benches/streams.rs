@@ -107,8 +107,8 @@ fn main() {
         let provider = Provider::new(&Config { capture_content: Some(mode), ..Config::default() });
         println!("{mode:?}");
         for (name, host, target, event) in CASES {
-            let times = [1_000, 10_000, 100_000]
-                .map(|count| measure(&provider, &exchange(host, target, event, count), count));
+            let times =
+                [1_000, 10_000, 100_000].map(|count| measure(&provider, &exchange(host, target, event, count), count));
             let [small, middle, large] = times;
             println!(
                 "  {name}: {small:.0}, {middle:.0}, {large:.0} ns an event of 1000, 10000, 100000; ratio {:.2}",

@@ -19,7 +19,8 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use pipeline::{
     ConnectionKey, Kind, Observation, ProcessKey, Timestamp,
     observation::{
-        Dns, Endpoint, Exchange, Exit, Heartbeat, NameSource, OpaqueCall, Process, ProcessInfo, ProcessPhase, Protocol, Role,
+        Dns, Endpoint, Exchange, Exit, Heartbeat, NameSource, OpaqueCall, Process, ProcessInfo, ProcessPhase, Protocol,
+        Role,
     },
     providers::{self, Sign},
 };

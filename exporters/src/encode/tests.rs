@@ -50,7 +50,13 @@ pub(super) fn process(tgid: u32, executable: &str, args: &[&str], agent: Option<
     })
 }
 
-pub(super) fn placed(time: u64, process: &Arc<ProcessInfo>, span: &str, parent: Option<&str>, kind: Kind) -> Observation {
+pub(super) fn placed(
+    time: u64,
+    process: &Arc<ProcessInfo>,
+    span: &str,
+    parent: Option<&str>,
+    kind: Kind,
+) -> Observation {
     let id = |name: &str| SpanId::derive(&[name.as_bytes()]);
     let context =
         SpanContext { trace_id: TraceId::derive(&[b"trace"]), span_id: id(span), parent_span_id: parent.map(id) };

@@ -35,7 +35,14 @@ pub struct Tree {
 impl Tree {
     /// With or without colours.
     pub fn new(color: bool) -> Self {
-        Self { traces: BTreeMap::new(), order: Vec::new(), count: 0, network: Network::default(), deeds: Deeds::default(), color }
+        Self {
+            traces: BTreeMap::new(),
+            order: Vec::new(),
+            count: 0,
+            network: Network::default(),
+            deeds: Deeds::default(),
+            color,
+        }
     }
 
     /// Prints what hangs under `root`, and forgets it.

@@ -152,7 +152,8 @@ async fn what_waits_is_delivered_at_the_stop_in_few_requests() {
 async fn big_requests_are_split() {
     let server = Grpc::default();
     let address = server.listen(None).await;
-    let running = start("otlp_grpc", &format!("endpoint: http://{address}\nlimits: {{attribute_value_length: 2097152}}"));
+    let running =
+        start("otlp_grpc", &format!("endpoint: http://{address}\nlimits: {{attribute_value_length: 2097152}}"));
     let big = "x".repeat(1 << 20);
     let batch = (0..10).map(|at| observation(Signal::Traces, at, &big)).collect();
     running.exporter.export(Signal::Traces, Arc::new(batch));

@@ -155,7 +155,7 @@ async fn tls_needs_an_authority_that_is_trusted_unless_told_otherwise() {
         running.export(Signal::Traces, 1);
         running.until_sent(1).await;
         running.exporter.shutdown().await.unwrap();
-    assert!(running.balanced());
+        assert!(running.balanced());
     }
     let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     std::fs::write(&ca, other.cert.pem()).unwrap();

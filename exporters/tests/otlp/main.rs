@@ -39,14 +39,13 @@ fn start(kind: &str, yaml: &str) -> Running {
     let factories = exporters::factories();
     let factory = factories.iter().find(|factory| factory.kind == kind || factory.aliases.contains(&kind)).unwrap();
     let telemetry = Arc::new(Telemetry::default());
-    let context =
-        BuildContext {
-            mode: Mode::Service,
-            record: None,
-            id: kind.into(),
-            telemetry: Arc::clone(&telemetry),
-            shared: Arc::default(),
-        };
+    let context = BuildContext {
+        mode: Mode::Service,
+        record: None,
+        id: kind.into(),
+        telemetry: Arc::clone(&telemetry),
+        shared: Arc::default(),
+    };
     let exporter = factory.build(&node(yaml), &context).unwrap();
     exporter.start().unwrap();
     Running { exporter, telemetry }

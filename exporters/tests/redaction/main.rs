@@ -1,4 +1,5 @@
 //! A secret of every kind in every text of every observation: behind `redaction` it is in nothing that an exporter writes.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod fill;
 

@@ -14,8 +14,8 @@ pub mod metrics;
 mod model;
 mod opaque;
 mod process;
-mod workload;
 mod security;
+mod workload;
 
 use std::sync::Arc;
 
@@ -35,9 +35,9 @@ pub use model::{
     Api, CallError, Modalities, ModelCall, Operation, Parameters, Reply, RequestedTool, ServerAddress, Thread,
     ToolResult, Usage,
 };
-pub use workload::{Owner, Workload};
 pub use opaque::{NameSource, OpaqueCall};
 pub use security::{Action, Ids, Security, Target};
+pub use workload::{Owner, Workload};
 
 use crate::ids::{SpanContext, Timestamp};
 

@@ -70,10 +70,7 @@ pub(super) fn connection(out: &mut List, connection: &Connection, process: &Proc
     }
     // Of one that never was, the outcome's duration says all.
     let was = connection.error.is_none() || connection.sent.is_some();
-    out.maybe(
-        name::ONLOOKER_NETWORK_DURATION,
-        &connection.duration().filter(|_| was).map(|time| time.as_secs_f64()),
-    );
+    out.maybe(name::ONLOOKER_NETWORK_DURATION, &connection.duration().filter(|_| was).map(|time| time.as_secs_f64()));
     out.count(name::ONLOOKER_NETWORK_SENT_BYTES, connection.sent);
     out.count(name::ONLOOKER_NETWORK_RECEIVED_BYTES, connection.received);
     out.maybe(name::ONLOOKER_NETWORK_BACKLOG, &connection.backlog.map(i64::from));

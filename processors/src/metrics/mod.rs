@@ -26,8 +26,8 @@ use self::{
 };
 
 pub use config::Config;
-pub use pipeline::semconv::Profile as ProfileName;
 pub use instruments::ALL;
+pub use pipeline::semconv::Profile as ProfileName;
 
 /// Services that are measured at once; of more, the one that was measured longest ago is told and forgotten.
 const MOST_SERVICES: usize = 1024;
@@ -156,7 +156,8 @@ impl Processor for Measure {
     fn process(&mut self, observation: Observation, _: &mut Vec<Observation>) {
         if matches!(observation.kind, Kind::ModelCall(_) | Kind::ToolCall(_) | Kind::AgentTurn(_) | Kind::McpCall(_)) {
             self.take(&observation);
-        } else if matches!(&observation.kind, Kind::Process(process) if matches!(process.phase, ProcessPhase::Exit(_))) {
+        } else if matches!(&observation.kind, Kind::Process(process) if matches!(process.phase, ProcessPhase::Exit(_)))
+        {
             self.exit(&observation);
         }
     }
@@ -350,7 +351,10 @@ fn session_attributes(call: &McpCall) -> Attributes {
 }
 
 fn session(ended: &Ended, taken: &mut Taken<'_>) {
-    let instrument =
-        if ended.served { &instruments::MCP_SERVER_SESSION_DURATION } else { &instruments::MCP_CLIENT_SESSION_DURATION };
+    let instrument = if ended.served {
+        &instruments::MCP_SERVER_SESSION_DURATION
+    } else {
+        &instruments::MCP_CLIENT_SESSION_DURATION
+    };
     taken.record(instrument, &ended.attributes, ended.seconds);
 }

@@ -28,7 +28,8 @@ pub fn read(exchange: &Exchange, format: &Format, call: &mut ModelCall) {
         let text = String::from_utf8_lossy(&response.body.bytes);
         // Google's may be the only element of an array.
         let listed = || json::array(text.trim()).and_then(|list| Object::parse(list.first()?));
-        call.error = Some(failure::of_status(response.status, &response.headers, Object::parse(&text).or_else(listed).as_ref()));
+        call.error =
+            Some(failure::of_status(response.status, &response.headers, Object::parse(&text).or_else(listed).as_ref()));
         return;
     }
     let broken = if openai_audio::is_raw(format.api, response) {

@@ -487,7 +487,10 @@ fn the_readme_tells_every_key() {
         .take_while(|line| line.starts_with('|'))
         .filter_map(|line| line.split('`').nth(1))
         .collect();
-    assert_eq!(keys, ["custom", "custom[].host", "custom[].path", "custom[].provider", "custom[].api", "capture_content"]);
+    assert_eq!(
+        keys,
+        ["custom", "custom[].host", "custom[].path", "custom[].provider", "custom[].api", "capture_content"]
+    );
 }
 
 #[test]

@@ -97,7 +97,16 @@ impl Default for Config {
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { tls: true, process: true, http: true, mcp: true, network: true, dns: true, files: Files::default(), security: true }
+        Self {
+            tls: true,
+            process: true,
+            http: true,
+            mcp: true,
+            network: true,
+            dns: true,
+            files: Files::default(),
+            security: true,
+        }
     }
 }
 

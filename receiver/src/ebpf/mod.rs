@@ -85,10 +85,8 @@ impl Receiver for Ebpf {
             Mode::Run { command } => Some(command.as_slice()),
             Mode::Service | Mode::Validate | Mode::Replay { .. } => None,
         };
-        let settings = Settings {
-            providers: self.context.shared.providers.clone(),
-            ..self.config.settings(command.is_some())
-        };
+        let settings =
+            Settings { providers: self.context.shared.providers.clone(), ..self.config.settings(command.is_some()) };
         let header = Header { host: host::host(), clock: host::clock(), settings };
         let kernel = Shared::load(&self.config, command.is_some()).map_err(plain)?;
         let recorder = match &self.context.record {

@@ -7,8 +7,8 @@ use pipeline::{
 
 use crate::streams::{
     body::Incoming,
-    jsonrpc::http::Watch,
     head::{RequestHead, ResponseHead},
+    jsonrpc::http::Watch,
 };
 
 /// The connection that an exchange was on.

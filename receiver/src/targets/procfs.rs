@@ -263,7 +263,11 @@ pub struct Names {
 impl Names {
     /// Those of the host whose root this is.
     pub fn read(root: &Path) -> Self {
-        Self { users: Users::read(&root.join("etc/passwd")), containers: Containers::new(root), builds: Builds::default() }
+        Self {
+            users: Users::read(&root.join("etc/passwd")),
+            containers: Containers::new(root),
+            builds: Builds::default(),
+        }
     }
 
     /// Where processes of a cgroup and a user run; `None` if the path tells nothing.
