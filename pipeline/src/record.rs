@@ -8,7 +8,7 @@ mod profile;
 use crate::{
     ids::Timestamp,
     observation::{
-        AgentTurn, Api, ConnectionFacts, Content, ContentMode, Exit, Finding, Heartbeat, Kind, Loss, McpCall,
+        AgentTurn, Api, ConnectionFacts, Content, ContentMode, Exit, Finding, Heartbeat, Kind, Loss, Match, McpCall,
         McpTarget, ModelCall, Observation, OpaqueCall, Process, ProcessInfo, ProcessPhase, Severity, ToolCall,
         ToolContent, parsed_json,
     },
@@ -434,6 +434,10 @@ fn mcp_call(out: &mut List, call: &McpCall) {
     }
     if let Some(error) = &call.error {
         out.set(name::ERROR_TYPE, error.kind.as_str());
+    }
+    if let Some(program) = call.program {
+        out.set(name::ONLOOKER_TOOL_MATCH, Match::Sole.as_str());
+        out.set(name::ONLOOKER_TOOL_PROCESS_PID, i64::from(program.tgid));
     }
     mcp(out, call);
     losses(out, &call.losses);

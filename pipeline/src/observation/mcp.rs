@@ -123,6 +123,8 @@ pub struct McpCall {
     pub remote_parent: Option<SpanContext>,
     /// What is missing, if anything: an answer that never came, or was too long to be read.
     pub losses: Vec<Loss>,
+    /// The first program that its server ran for it, found by its being the only request under way. Set by `correlation`.
+    pub program: Option<ProcessKey>,
 }
 
 impl McpCall {
@@ -153,6 +155,7 @@ impl McpCall {
             error: None,
             remote_parent: None,
             losses: Vec::new(),
+            program: None,
         }
     }
 

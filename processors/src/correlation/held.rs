@@ -4,7 +4,7 @@ use pipeline::{Observation, ProcessKey};
 
 use super::{
     Correlation,
-    state::{Held, ToolRef},
+    state::{Decided, Held, Waits},
 };
 
 /// Most observations that wait for decisions.
@@ -12,10 +12,13 @@ const HELD: usize = 32_768;
 
 impl Correlation {
     /// Keeps an observation until it is known whether the agent had already gone on when it happened.
-    pub(super) fn hold(&mut self, observation: Observation, tool: ToolRef, out: &mut Vec<Observation>) {
+    pub(super) fn hold(&mut self, observation: Observation, waits: Waits, out: &mut Vec<Observation>) {
         let root = observation.process.key;
         self.members.insert(root, root);
-        let held = Held { tool, executed: observation.time, observations: vec![observation] };
+        if matches!(waits, Waits::Server { .. }) {
+            self.servers.waiting.insert((observation.time, root));
+        }
+        let held = Held { waits, executed: observation.time, observations: vec![observation] };
         self.held.insert(root, held);
         self.held_count += 1;
         self.bound_held(out);
@@ -42,16 +45,16 @@ impl Correlation {
             && let Some(root) = self.held.keys().next().copied()
         {
             self.evicted_held.add(1);
-            self.release(root, None, out);
+            self.release(root, Decided::Nothing, out);
         }
     }
 
     /// Decides on a held process and lets its observations go on.
-    pub(super) fn release(&mut self, root: ProcessKey, tool: Option<ToolRef>, out: &mut Vec<Observation>) {
+    pub(super) fn release(&mut self, root: ProcessKey, decided: Decided, out: &mut Vec<Observation>) {
         let Some(held) = self.held.remove(&root) else { return };
         self.members.retain(|_, of| *of != root);
         self.held_count = self.held_count.saturating_sub(held.observations.len());
-        self.verdicts.insert(root, tool);
+        self.verdicts.insert(root, decided);
         for observation in held.observations {
             self.take(observation, out);
         }

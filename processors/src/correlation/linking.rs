@@ -7,7 +7,7 @@ use pipeline::{
 
 use super::{
     Correlation,
-    state::{Linked, Place, ToolRef},
+    state::{Decided, Linked, Place, ToolRef},
 };
 
 /// What calls say of a new process.
@@ -75,7 +75,7 @@ impl Correlation {
         });
         let mut running = open.by_ref().filter(|(_, tool)| !tool.commands.is_empty());
         let (place, tool) = running.next()?;
-        let fits = tool.process.is_none() && !tool.ambiguous && tool.asked <= info.started;
+        let fits = tool.process.is_none() && tool.mcp.is_none() && !tool.ambiguous && tool.asked <= info.started;
         (fits && running.next().is_none() && tool.commands.may_run(info)).then_some(place)
     }
 
@@ -92,9 +92,9 @@ impl Correlation {
         tool.process = Some(Linked { key: info.key, started: info.started, matched, exit: None });
         let context = tool.context;
         if matched != Match::Sole
-            && let Some(root) = self.held.iter().find(|(_, held)| held.tool == place).map(|(root, _)| *root)
+            && let Some(root) = self.held.iter().find(|(_, held)| held.waits.is_call(place)).map(|(root, _)| *root)
         {
-            self.release(root, None, out);
+            self.release(root, Decided::Nothing, out);
         }
         Some(context)
     }

@@ -17,7 +17,8 @@ use pipeline::{
 use super::{
     Correlation,
     config::Instrumented,
-    state::{Tool, ToolRef, Turn},
+    served::Request,
+    state::{Decided, Tool, ToolRef, Turn},
 };
 
 /// Requests whose places are remembered for their other ends.
@@ -48,6 +49,7 @@ impl Correlation {
     pub(super) fn mcp_call(&mut self, mut observation: Observation, call: Box<McpCall>, out: &mut Vec<Observation>) {
         let info = Arc::clone(&observation.process);
         let own = span(&info, &call);
+        self.learn_server(&info, &call);
         let turn = self.turn_of(&info, &call);
         if let Some(turn) = turn.and_then(|turn| self.turns.get_mut(&turn)) {
             turn.ended = turn.ended.max(call.ended);
@@ -64,7 +66,14 @@ impl Correlation {
             if let Some(tool) = self.tool(place).map(|tool| tool.context) {
                 if first {
                     self.mcp_places.keep(own, tool);
-                    return self.with_tool(place, |tool| tool.mcp = Some(call));
+                    // What the agent itself ran meanwhile was something else.
+                    let sole = self.held.iter().find(|(_, held)| held.waits.is_call(place)).map(|(root, _)| *root);
+                    if let Some(root) = sole {
+                        self.release(root, Decided::Nothing, out);
+                    }
+                    self.with_tool(place, |tool| tool.mcp = Some(call.clone()));
+                    self.answered(&info, &call, Request::Tool(place), out);
+                    return;
                 }
                 return self.tell_mcp(observation, call, under(own, tool), out);
             }
@@ -101,13 +110,15 @@ impl Correlation {
     fn tell_mcp(
         &mut self,
         mut observation: Observation,
-        call: Box<McpCall>,
+        mut call: Box<McpCall>,
         place: SpanContext,
         out: &mut Vec<Observation>,
     ) {
         if call.role == Role::Client {
             self.mcp_places.keep(place.span_id, place);
         }
+        let info = Arc::clone(&observation.process);
+        call.program = self.answered(&info, &call, Request::Own(place), out);
         observation.context = Some(place);
         observation.kind = Kind::McpCall(call);
         out.push(observation);

@@ -12,6 +12,7 @@ mod held;
 mod ids;
 mod linking;
 mod mcp;
+mod served;
 mod session;
 mod state;
 #[cfg(test)]
@@ -33,7 +34,7 @@ use pipeline::{
 };
 
 use config::Config;
-use state::{Held, Proc, ToolRef, Turn};
+use state::{Decided, Held, Proc, Turn};
 
 /// How long a process is remembered after its end.
 const GRACE: Duration = Duration::from_secs(60);
@@ -76,12 +77,13 @@ pub struct Correlation {
     members: BTreeMap<ProcessKey, ProcessKey>,
     held_count: usize,
     /// Decisions on held processes, while their observations are taken up again.
-    verdicts: BTreeMap<ProcessKey, Option<ToolRef>>,
+    verdicts: BTreeMap<ProcessKey, Decided>,
     /// Programs that no call claimed, latest last: the answer that asks for one may be complete after it started.
     recent: VecDeque<Arc<ProcessInfo>>,
     /// True once a process was seen to start: then a missing one means something.
     process_events: bool,
     mcp_places: mcp::Places,
+    servers: served::Servers,
     agents: behalf::Agents,
     evicted_processes: Counter,
     evicted_turns: Counter,
@@ -107,6 +109,7 @@ impl Correlation {
             recent: VecDeque::new(),
             process_events: false,
             mcp_places: mcp::Places::default(),
+            servers: served::Servers::default(),
             agents: behalf::Agents::default(),
             evicted_processes: Counter::default(),
             evicted_turns: Counter::default(),
@@ -176,7 +179,7 @@ impl Processor for Correlation {
     fn finish(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
         let before = out.len();
         while let Some(root) = self.held.keys().next().copied() {
-            self.release(root, None, out);
+            self.release(root, Decided::Nothing, out);
         }
         while let Some(turn) = self.turns.keys().next_back().copied() {
             self.close(turn, TurnEnd::Shutdown, now, out);

@@ -208,10 +208,42 @@ impl Turn {
     }
 }
 
+/// What a held process waits for.
+#[derive(Clone, Debug)]
+pub enum Waits {
+    /// Whether this call was still open when it started: it is a child of the agent itself.
+    Call(ToolRef),
+    /// Which requests its server was carrying out for this agent when it started: those told so far.
+    Server { server: ProcessKey, agent: ProcessKey, requests: Vec<ToolRef> },
+}
+
+impl Waits {
+    /// True if it waits for this call only.
+    pub fn is_call(&self, tool: ToolRef) -> bool {
+        matches!(self, Waits::Call(of) if *of == tool)
+    }
+
+    /// True if it waits for a call of this turn only.
+    pub fn is_turn(&self, turn: u64) -> bool {
+        matches!(self, Waits::Call(of) if of.turn == turn)
+    }
+}
+
+/// What is decided on a held process.
+#[derive(Clone, Copy, Debug)]
+pub enum Decided {
+    /// It belongs to no call.
+    Nothing,
+    /// It runs this call, or a part of it.
+    Runs(ToolRef),
+    /// It was started for a request that has a span of its own.
+    Under(SpanContext),
+}
+
 /// Observations of a process and its descendants that wait for a decision: it may be the process of a call.
 #[derive(Debug)]
 pub struct Held {
-    pub tool: ToolRef,
+    pub waits: Waits,
     /// When it executed its program.
     pub executed: Timestamp,
     pub observations: Vec<Observation>,

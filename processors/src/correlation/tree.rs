@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{
     Correlation, ids,
     linking::Verdict,
-    state::{Place, Proc, ToolRef},
+    state::{Decided, Place, Proc, ToolRef, Waits},
 };
 
 /// Most ancestors that are remembered.
@@ -84,6 +84,7 @@ impl Correlation {
         }
         self.members.remove(&key);
         self.verdicts.remove(&key);
+        self.forget_server(key);
     }
 
     /// All known ancestors, nearest first.
@@ -166,8 +167,8 @@ impl Correlation {
         }
         let place = match self.decide(info, before.as_ref().map(|((place, _), _)| *place), time, out) {
             Ok(place) => place,
-            Err(tool) => {
-                self.hold(observation, tool, out);
+            Err(waits) => {
+                self.hold(observation, waits, out);
                 return;
             }
         };
@@ -198,7 +199,7 @@ impl Correlation {
         before: Option<Place>,
         time: Timestamp,
         out: &mut Vec<Observation>,
-    ) -> Result<Place, ToolRef> {
+    ) -> Result<Place, Waits> {
         let origin = self.processes.get(&info.key).and_then(|proc| proc.origin);
         let span_id = ids::process_span(info);
         let under = |parent: SpanContext, in_turn: bool, tool: Option<ToolRef>| Place {
@@ -222,13 +223,20 @@ impl Correlation {
         }
         let ancestors = self.below(self.ancestors(info.key), inherited);
         let forced = self.verdicts.remove(&info.key);
-        if forced == Some(None)
+        if forced.is_some()
             && let Some(proc) = self.processes.get_mut(&info.key)
         {
             proc.barred = true;
         }
         let verdict = match forced {
-            Some(Some(tool)) => Verdict::Runs(tool, Match::Sole),
+            Some(Decided::Under(request)) => return Ok(under(request, true, inherited)),
+            Some(Decided::Runs(tool)) => {
+                // A server may run several programs for one request: the first stands for the call.
+                if let Some(context) = self.tool(tool).filter(|tool| tool.process.is_some()).map(|tool| tool.context) {
+                    return Ok(under(context, true, Some(tool)));
+                }
+                Verdict::Runs(tool, Match::Sole)
+            }
             _ => self.verdict(info, &ancestors),
         };
         match verdict {
@@ -240,15 +248,17 @@ impl Correlation {
             Verdict::Ambiguous => {}
             Verdict::None => {
                 if let Some(tool) = self.sole(info, &ancestors, origin) {
-                    let waiting = self.held.iter().find(|(_, held)| held.tool == tool).map(|(root, _)| *root);
+                    let waiting = self.held.iter().find(|(_, held)| held.waits.is_call(tool)).map(|(root, _)| *root);
                     match waiting {
-                        None => return Err(tool),
+                        None => return Err(Waits::Call(tool)),
                         // Two that might be it: neither is.
                         Some(root) => {
                             self.with_tool(tool, |tool| tool.ambiguous = true);
-                            self.release(root, None, out);
+                            self.release(root, Decided::Nothing, out);
                         }
                     }
+                } else if let Some(waits) = self.serves(info, &ancestors) {
+                    return Err(waits);
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use pipeline::{
     Kind, Observation, ProcessKey, SpanContext, Timestamp,
     observation::{
-        AgentTurn, Evidence, Finding, LossReason, ModelCall, Part, ProcessInfo, ProcessPhase, Severity, ToolCall,
-        ToolContent, ToolResult, TurnEnd, Usage, parsed_json,
+        AgentTurn, Evidence, Finding, LossReason, Match, ModelCall, Part, ProcessInfo, ProcessPhase, Severity,
+        ToolCall, ToolContent, ToolResult, TurnEnd, Usage, parsed_json,
     },
 };
 
@@ -15,7 +15,7 @@ use super::{
     command::{Commands, starts_agent},
     config::Instrumented,
     ids,
-    state::{Held, LastCall, Tool, ToolRef, Turn},
+    state::{Decided, Held, LastCall, Linked, Tool, ToolRef, Turn, Waits},
 };
 
 /// Most open turns of all agents.
@@ -306,7 +306,8 @@ impl Correlation {
             Some(id) => results.iter().find(|result| result.id == *id).cloned(),
             // No ids on this wire: results come together, those of one name in the order of its calls.
             None => {
-                let alike = |other: &Tool| other.id.is_none() && other.name == tool.name && other.answered == tool.answered;
+                let alike =
+                    |other: &Tool| other.id.is_none() && other.name == tool.name && other.answered == tool.answered;
                 let before = turn.tools.range(..ordinal).filter(|(_, other)| alike(other)).count();
                 let named = results.iter().filter(|result| result.id == tool.name).nth(before);
                 named.cloned().or_else(|| results.first().map(|_| ToolResult::default()))
@@ -334,23 +335,29 @@ impl Correlation {
         let waiting: Vec<_> = self
             .held
             .iter()
-            .filter(|(_, held)| held.tool.turn == id)
-            .map(|(root, held)| (*root, held.tool, held.executed))
+            .filter_map(|(root, held)| match &held.waits {
+                Waits::Call(tool) if tool.turn == id => Some((*root, *tool, held.executed)),
+                Waits::Call(_) | Waits::Server { .. } => None,
+            })
             .collect();
         for (root, tool, executed) in waiting {
             let before = gone_on.map_or(exit, |gone_on| executed <= gone_on);
-            self.release(root, before.then_some(tool), out);
+            self.release(root, if before { Decided::Runs(tool) } else { Decided::Nothing }, out);
         }
+        self.settle_served(id, out);
     }
 
     fn close_tool(&mut self, place: ToolRef, result: Option<&ToolResult>, at: Timestamp, out: &mut Vec<Observation>) {
         let Some(turn) = self.turns.get_mut(&place.turn) else { return };
         let Some(mut tool) = turn.tools.remove(&place.ordinal) else { return };
-        // The request that carries it out is nearer to the tool than what the model is asked and told.
-        let asked = tool.mcp.as_deref().filter(|_| tool.process.is_none());
+        // The request that carries it out is nearer to the tool than what the model is asked and told, and than a program
+        // that its server ran meanwhile.
+        let whole = |process: &Linked| process.matched != Match::Sole || tool.mcp.is_none();
+        let runs = tool.process.filter(whole);
+        let asked = tool.mcp.as_deref().filter(|_| runs.is_none());
         let told = asked.map_or(tool.answered, |call| call.started);
-        let started = tool.process.map_or(told, |process| process.started);
-        let exit = tool.process.and_then(|process| process.exit);
+        let started = runs.map_or(told, |process| process.started);
+        let exit = runs.and_then(|process| process.exit);
         let at = asked.map_or(at, |call| call.ended);
         let ended = exit.map_or(at, |(time, _)| time).max(started);
         let agent_name = turn.info.agent.as_ref().map(|agent| agent.name.clone());
@@ -384,7 +391,7 @@ impl Correlation {
             arguments: tool.arguments,
             started,
             ended,
-            evidence: match (&tool.process, &tool.mcp) {
+            evidence: match (&runs, &tool.mcp) {
                 (Some(_), _) => Evidence::Process,
                 (None, Some(_)) => Evidence::Mcp,
                 (None, None) => Evidence::Wire,
@@ -463,6 +470,7 @@ impl Correlation {
 
     /// Ends turns in which nothing happened for too long.
     pub(super) fn expire(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        self.expire_served(now, out);
         if now < self.deadline {
             return;
         }
@@ -472,12 +480,10 @@ impl Correlation {
                     && matches!(&o.kind, Kind::Process(p) if matches!(p.phase, ProcessPhase::Exit(_)))
             })
         };
-        let waiting: BTreeSet<u64> =
-            self.held.values().filter(|held| !ended(held)).map(|held| held.tool.turn).collect();
         let running = |turn: &Turn| turn.tools.values().any(|tool| tool.process.is_some_and(|p| p.exit.is_none()));
         let mut idle = Vec::new();
         for (id, turn) in self.turns.iter_mut().filter(|(_, turn)| turn.deadline <= now) {
-            if running(turn) || waiting.contains(id) {
+            if running(turn) || self.held.values().any(|held| held.waits.is_turn(*id) && !ended(held)) {
                 turn.deadline = now.plus(self.config.turn_idle_timeout.0);
             } else {
                 idle.push((*id, turn.ended));

@@ -3,6 +3,7 @@
 mod behalf;
 mod mcp;
 mod processes;
+mod served;
 mod simulation;
 mod turns;
 mod wire;
