@@ -54,8 +54,8 @@ lint: deps ## Check format and lints
 kernel-test: deps ## As root: test the probes and the commands against this kernel
 	@[ "$$(id -u)" = 0 ] || { echo "the kernel tests need root: sudo -E env PATH=\"\$$PATH\" make kernel-test" >&2; exit 1; }
 	@[ -e /sys/kernel/btf/vmlinux ] || { echo "the kernel tests need a kernel with BTF (/sys/kernel/btf/vmlinux)" >&2; exit 1; }
-	$(CARGO) test -p onlooker-receiver --test kernel --test capture --test socket
-	ONLOOKER_E2E=1 $(CARGO) test --test e2e
+	$(CARGO) test -p onlooker-receiver --test kernel --test capture --test socket --test file
+	ONLOOKER_E2E=1 $(CARGO) test --test e2e --test custom_path
 
 install: ## Install the binary to PREFIX/bin (PREFIX=/usr/local)
 	@[ -x $(BINARY) ] || { echo "there is no $(BINARY) yet: run make build first" >&2; exit 1; }
