@@ -8,6 +8,7 @@ mod behalf;
 mod command;
 pub mod config;
 mod deeds;
+mod heirs;
 mod held;
 mod ids;
 mod linking;

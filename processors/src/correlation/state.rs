@@ -137,6 +137,8 @@ pub struct Turn {
     pub conversation: Option<String>,
     pub calls: u32,
     pub tool_count: u32,
+    /// When its process ended, if another one may go on with it and did not so far.
+    pub left: Option<Timestamp>,
     pub messages: Vec<u64>,
     pub replies: VecDeque<String>,
     pub last: LastCall,

@@ -7,7 +7,9 @@ use pipeline::{
 use std::sync::Arc;
 
 use super::{
-    Correlation, ids,
+    Correlation,
+    heirs::same_agent,
+    ids,
     linking::Verdict,
     state::{Decided, Place, Proc, ToolRef, Waits},
 };
@@ -59,6 +61,15 @@ impl Correlation {
     }
 
     fn make_room(&mut self) {
+        // What has ended goes first: of what still runs, more may come.
+        while self.processes.len() >= PROCESSES
+            && let Some((_, key)) = self.ended.pop_first()
+        {
+            if self.processes.contains_key(&key) {
+                self.forget(key);
+                self.evicted_processes.add(1);
+            }
+        }
         let mut tries = self.order.len();
         while self.processes.len() >= PROCESSES && tries > 0 {
             tries -= 1;
@@ -173,8 +184,10 @@ impl Correlation {
             }
         };
         if let Some(((old, _), old_info)) = before {
-            // A new program in the same process: an agent that was there is gone.
-            self.close_all(info.key, TurnEnd::Exit, time, out);
+            // A new program in the same process: an agent that was there is gone, unless it is the same one again.
+            if !same_agent(&old_info, info) {
+                self.close_all(info.key, TurnEnd::Exit, time, out);
+            }
             let phase = ProcessPhase::Replaced;
             let mut replaced = Observation::new(time, old_info, Kind::Process(Box::new(Process { phase })));
             replaced.context = Some(old.context);
@@ -345,7 +358,10 @@ impl Correlation {
         if let Some(proc) = self.processes.get_mut(&info.key) {
             proc.exit = Some((time, exit));
         }
-        self.close_all(info.key, TurnEnd::Exit, time, out);
+        match self.heir(info.key) {
+            Some(heir) => self.inherit_all(info.key, heir, time),
+            None => self.close_all(info.key, TurnEnd::Exit, time, out),
+        }
         // One that only forked has no span that could end.
         observation.context = own.map(|place| place.context);
         out.push(observation);

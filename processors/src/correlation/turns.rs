@@ -52,6 +52,7 @@ impl Correlation {
         let info = observation.process.clone();
         self.place_of(&info);
         let found = self.find(info.key, &call);
+        let found = found.or_else(|| self.take_over(&info, &call).map(|turn| (turn, Link::Next)));
         if let Some((turn, _)) = found {
             self.settle(turn, Some(call.started), false, out);
         }
@@ -72,6 +73,7 @@ impl Correlation {
         let asked = call.reply.last_chunk.unwrap_or(call.ended).min(call.ended);
         let outcome = outcome(&call);
         turn.info = info.clone();
+        turn.left = None;
         turn.conversation.clone_from(&conversation);
         turn.provider = Some(call.provider.clone());
         turn.calls = turn.calls.saturating_add(1);
@@ -254,6 +256,7 @@ impl Correlation {
             conversation,
             calls: 0,
             tool_count: 0,
+            left: None,
             messages: Vec::new(),
             replies: VecDeque::new(),
             last: LastCall {
@@ -425,6 +428,8 @@ impl Correlation {
         let gone_on = matches!(end, TurnEnd::Answered | TurnEnd::Superseded).then_some(at);
         self.settle(id, gone_on, end == TurnEnd::Exit, out);
         let Some(turn) = self.turns.get_mut(&id) else { return };
+        // Nobody went on with it: it ended with its process.
+        let (end, at) = turn.left.map_or((end, at), |left| (TurnEnd::Exit, left));
         let ended = match end {
             TurnEnd::Exit | TurnEnd::Shutdown => turn.ended.max(at),
             TurnEnd::Answered | TurnEnd::Idle | TurnEnd::Superseded => turn.ended,

@@ -1,6 +1,7 @@
 //! Scenarios, and a simulation of many interleavings.
 
 mod behalf;
+mod heirs;
 mod mcp;
 mod processes;
 mod served;

@@ -19,6 +19,8 @@ pub struct World {
     pub infos: BTreeMap<u32, ProcessInfo>,
     pub now: u64,
     calls: u32,
+    /// How often each pid was used before.
+    reused: BTreeMap<u32, u64>,
 }
 
 pub fn key(pid: u32) -> ProcessKey {
@@ -37,6 +39,7 @@ impl World {
             infos: BTreeMap::new(),
             now: 1_000_000,
             calls: 0,
+            reused: BTreeMap::new(),
         }
     }
 
@@ -61,8 +64,8 @@ impl World {
     fn insert(&mut self, pid: u32, parent: u32, count: u32, args: &[&str]) {
         let name = args.first().map(|arg| arg.rsplit('/').next().unwrap_or_default()).unwrap_or_default();
         let info = ProcessInfo {
-            key: key(pid),
-            parent: Some(key(parent)),
+            key: self.key(pid),
+            parent: Some(self.key(parent)),
             started: Timestamp(self.now + 500),
             exec_count: count,
             executable: format!("/bin/{name}"),
@@ -93,6 +96,17 @@ impl World {
             info.markers = markers.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         }
         self.emit(pid, ProcessPhase::Exec);
+    }
+
+    fn key(&self, pid: u32) -> ProcessKey {
+        let key = key(pid);
+        ProcessKey { start: key.start + self.reused.get(&pid).copied().unwrap_or_default(), ..key }
+    }
+
+    /// Forks and executes, with a pid that another process had.
+    pub fn reuse(&mut self, pid: u32, parent: u32, args: &[&str]) {
+        *self.reused.entry(pid).or_default() += 1;
+        self.spawn(pid, parent, args);
     }
 
     /// Forks and executes.
