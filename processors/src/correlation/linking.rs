@@ -7,6 +7,7 @@ use pipeline::{
 
 use super::{
     Correlation,
+    command::Fit,
     state::{Decided, Linked, Place, ToolRef},
 };
 
@@ -91,6 +92,12 @@ impl Correlation {
         let tool = turn.tools.get_mut(&place.ordinal).filter(|tool| tool.process.is_none())?;
         tool.process = Some(Linked { key: info.key, started: info.started, matched, exit: None });
         let context = tool.context;
+        let fit = tool.commands.fit(info);
+        if matched != Match::Sole
+            && let Some(fit) = fit
+        {
+            self.learn_shape(place, info, matches!(fit, Fit::Equal(_)));
+        }
         if matched != Match::Sole
             && let Some(root) = self.held.iter().find(|(_, held)| held.waits.is_call(place)).map(|(root, _)| *root)
         {

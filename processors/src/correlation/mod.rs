@@ -20,6 +20,7 @@ mod state;
 mod tests;
 mod tree;
 mod turns;
+mod unasked;
 mod words;
 
 use std::{
@@ -83,6 +84,7 @@ pub struct Correlation {
     recent: VecDeque<Arc<ProcessInfo>>,
     /// True once a process was seen to start: then a missing one means something.
     process_events: bool,
+    unasked: unasked::Unasked,
     mcp_places: mcp::Places,
     servers: served::Servers,
     agents: behalf::Agents,
@@ -109,6 +111,7 @@ impl Correlation {
             verdicts: BTreeMap::new(),
             recent: VecDeque::new(),
             process_events: false,
+            unasked: unasked::Unasked::default(),
             mcp_places: mcp::Places::default(),
             servers: served::Servers::default(),
             agents: behalf::Agents::default(),
@@ -137,6 +140,7 @@ impl Correlation {
             }
             Kind::OpaqueCall(ref call) => {
                 observation.context = Some(self.opaque_call(&observation.process, call));
+                self.excuse(observation.process.key);
                 out.push(observation);
             }
             // What processes do: in the span of who did it.
@@ -182,6 +186,7 @@ impl Processor for Correlation {
         while let Some(root) = self.held.keys().next().copied() {
             self.release(root, Decided::Nothing, out);
         }
+        self.tell_unasked(Timestamp(u64::MAX), out);
         while let Some(turn) = self.turns.keys().next_back().copied() {
             self.close(turn, TurnEnd::Shutdown, now, out);
         }

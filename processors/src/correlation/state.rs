@@ -10,7 +10,7 @@ use pipeline::{
     observation::{Content, Exit, Match, McpCall, ModelCall, Operation, ProcessInfo, Usage},
 };
 
-use super::command::Commands;
+use super::{command::Commands, unasked::Shape};
 
 /// Ids of replies that a turn remembers.
 const REPLIES: usize = 64;
@@ -54,6 +54,8 @@ pub struct Proc {
     pub barred: bool,
     /// Its open turns, oldest first.
     pub turns: Vec<u64>,
+    /// How it runs the commands of its tools.
+    pub shapes: Vec<Shape>,
     /// Turns so far.
     pub number: u32,
     /// How it ended.

@@ -50,6 +50,7 @@ impl Correlation {
             own: None,
             barred: false,
             turns: Vec::new(),
+            shapes: Vec::new(),
             number: 0,
             exit: None,
             session: None,
@@ -183,6 +184,7 @@ impl Correlation {
                 return;
             }
         };
+        let again = before.is_some();
         if let Some(((old, _), old_info)) = before {
             // A new program in the same process: an agent that was there is gone, unless it is the same one again.
             if !same_agent(&old_info, info) {
@@ -197,6 +199,9 @@ impl Correlation {
             proc.own = Some((place, info.exec_count));
         }
         self.stir(info, place);
+        if !again {
+            self.note_unasked(info, place, time);
+        }
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }

@@ -476,6 +476,7 @@ impl Correlation {
     /// Ends turns in which nothing happened for too long.
     pub(super) fn expire(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
         self.expire_served(now, out);
+        self.tell_unasked(now, out);
         if now < self.deadline {
             return;
         }

@@ -7,5 +7,6 @@ mod processes;
 mod served;
 mod simulation;
 mod turns;
+mod unasked;
 mod wire;
 mod world;
