@@ -247,8 +247,7 @@ fn compare(provider: &Provider, folder: &Path) {
         }
         let unfinished = vec![Value::from("error")];
         let finish = if truth["abandoned"] == true { Some(&unfinished) } else { truth["finish"].as_array() };
-        let finish =
-            finish.filter(|reasons| !reasons.is_empty()).map_or(Value::Null, |reasons| reasons.clone().into());
+        let finish = finish.filter(|reasons| !reasons.is_empty()).map_or(Value::Null, |reasons| reasons.clone().into());
         assert_eq!(span.get("gen_ai.response.finish_reasons"), finish, "{truth}");
         assert_eq!(span.get("gen_ai.request.stream") == true, truth["stream"] == true, "{truth}");
         assert_eq!(span.failed, *error != Value::Null, "{truth}");
