@@ -31,6 +31,8 @@ use serde_json::{Value, json};
 
 #[path = "../processors/src/provider/tests/schema.rs"]
 mod schema;
+#[path = "golden/rows.rs"]
+mod rows;
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;
