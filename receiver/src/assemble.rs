@@ -498,6 +498,14 @@ impl Assembler {
                         self.caller(&connection, time, out, commands);
                     }
                 }
+                Seen::Served { process, host, target } => {
+                    if sign(&self.settings.providers, &host, &target) == Sign::Call
+                        && let Some(entry) = self.table.get_mut(process)
+                        && !entry.info.serves_models
+                    {
+                        Arc::make_mut(&mut entry.info).serves_models = true;
+                    }
+                }
                 Seen::Rpc(rpc) => {
                     let tie = self.join.socket(rpc.connection.process, rpc.connection.object);
                     let facts = tie.and_then(|(socket, _)| self.connections.facts(socket));

@@ -74,9 +74,13 @@ def truth(trace):
 
 
 def told(path):
-    """Spans of processes and tools: (tools by span id, processes as dicts)."""
+    """(tools by span id, processes as dicts, turns, names of findings)"""
+    findings = []
     tools, processes, turns = {}, [], []
     for line in path.read_text().splitlines():
+        for resource in json.loads(line).get("resourceLogs", []):
+            for scope in resource["scopeLogs"]:
+                findings += [record["eventName"] for record in scope["logRecords"] if record.get("eventName", "").startswith("onlooker.finding.")]
         for resource in json.loads(line).get("resourceSpans", []):
             for scope in resource["scopeSpans"]:
                 for span in scope["spans"]:
@@ -93,15 +97,16 @@ def told(path):
                         code = attributes.get("process.exit.code")
                         entry["exit"] = None if attributes.get("onlooker.process.replaced") else "-" + attributes["onlooker.process.exit.signal"] if "onlooker.process.exit.signal" in attributes else int(code) if code is not None else "?"
                         processes.append(entry)
-    return tools, processes, turns
+    return tools, processes, turns, findings
 
 
 def check(calls, out):
     """calls: [(call id, truth)]. Gives the number of programs and what is wrong."""
-    tools, processes, turns = told(out)
+    tools, processes, turns, findings = told(out)
     spans = {entry["id"]: entry for entry in processes}
     by_call = {entry["attributes"].get("gen_ai.tool.call.id"): entry for entry in tools.values()}
-    wrong, count = [], 0
+    # Every command was asked for and has run.
+    wrong, count = list(findings), 0
 
     def tool_of(entry):
         for _ in range(300):
@@ -148,7 +153,8 @@ def check(calls, out):
             id = entry["parent"]
     for entry in processes:
         owner = tool_of(entry)
-        if owner is not None and entry["id"] not in used and entry["pid"] not in shells:
+        # What such a shell runs on its own, as a login shell does for its profile, is rightly there.
+        if owner is not None and entry["id"] not in used and entry["pid"] not in shells and entry["parent"] not in above - used:
             wrong.append(f"pid {entry['pid']} {short(entry['argv'])} hangs under {owner['attributes'].get('gen_ai.tool.call.id')}, which did not start it")
     return count, wrong, len(turns)
 

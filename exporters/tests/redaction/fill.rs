@@ -63,6 +63,7 @@ impl Fill<'_> {
             args: vec!["tool".into(), self.text(), "--verbose".into()],
             args_truncated: true,
             cwd: self.some(),
+            serves_models: false,
             uid: 1,
             gid: 1,
             user: self.some(),
@@ -290,6 +291,7 @@ impl Fill<'_> {
             response_size: Some(1),
             error: Some(McpError { kind: self.text(), code: Some(1), message: self.some() }),
             remote_parent: None,
+            program: Some(KEY),
             losses: vec![],
         }
     }

@@ -64,6 +64,8 @@ pub struct ProcessInfo {
     pub workload: Option<Arc<Workload>>,
     /// The few environment variables that identify agents (`ProcessInfo::MARKERS`). Nothing else is read or kept.
     pub markers: BTreeMap<String, String>,
+    /// True once it was seen to serve a model's API: a gateway or a model server, whose own calls are made for others.
+    pub serves_models: bool,
     /// The agent that this process is; set by `identity`.
     pub agent: Option<Agent>,
     /// `service.name`; set by `identity`.

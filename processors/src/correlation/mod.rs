@@ -8,6 +8,7 @@ mod behalf;
 mod command;
 pub mod config;
 mod deeds;
+mod gateway;
 mod heirs;
 mod held;
 mod ids;
@@ -85,6 +86,8 @@ pub struct Correlation {
     /// True once a process was seen to start: then a missing one means something.
     process_events: bool,
     unasked: unasked::Unasked,
+    /// Calls of gateways.
+    waiting: Vec<gateway::Waiting>,
     mcp_places: mcp::Places,
     servers: served::Servers,
     agents: behalf::Agents,
@@ -112,6 +115,7 @@ impl Correlation {
             recent: VecDeque::new(),
             process_events: false,
             unasked: unasked::Unasked::default(),
+            waiting: Vec::new(),
             mcp_places: mcp::Places::default(),
             servers: served::Servers::default(),
             agents: behalf::Agents::default(),
@@ -186,6 +190,7 @@ impl Processor for Correlation {
         while let Some(root) = self.held.keys().next().copied() {
             self.release(root, Decided::Nothing, out);
         }
+        self.tell_gateways(Timestamp(u64::MAX), out);
         self.tell_unasked(Timestamp(u64::MAX), out);
         while let Some(turn) = self.turns.keys().next_back().copied() {
             self.close(turn, TurnEnd::Shutdown, now, out);

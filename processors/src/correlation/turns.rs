@@ -14,7 +14,7 @@ use super::{
     Correlation,
     command::{Commands, starts_agent},
     config::Instrumented,
-    ids,
+    gateway, ids,
     state::{Decided, Held, LastCall, Linked, Tool, ToolRef, Turn, Waits},
 };
 
@@ -51,6 +51,9 @@ impl Correlation {
     pub(super) fn model_call(&mut self, observation: Observation, mut call: ModelCall, out: &mut Vec<Observation>) {
         let info = observation.process.clone();
         self.place_of(&info);
+        if gateway::is_gateway(&info) {
+            return self.gateway_call(observation, call, out);
+        }
         let found = self.find(info.key, &call);
         let found = found.or_else(|| self.take_over(&info, &call).map(|turn| (turn, Link::Next)));
         if let Some((turn, _)) = found {
@@ -131,6 +134,9 @@ impl Correlation {
         self.deadline = self.deadline.min(turn.deadline);
         call.conversation_id = conversation;
         let ended = call.ended;
+        if told {
+            self.asked(info.key, &call, context);
+        }
         self.adopt(id, out);
         if told {
             out.push(Observation { context: Some(context), kind: Kind::ModelCall(Box::new(call)), ..observation });
@@ -477,6 +483,7 @@ impl Correlation {
     pub(super) fn expire(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
         self.expire_served(now, out);
         self.tell_unasked(now, out);
+        self.tell_gateways(now, out);
         if now < self.deadline {
             return;
         }

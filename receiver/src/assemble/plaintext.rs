@@ -24,6 +24,15 @@ pub enum Seen {
         /// Request target.
         target: String,
     },
+    /// The head of a request that was sent to the process is complete.
+    Served {
+        /// Which process.
+        process: ProcessKey,
+        /// The host that it was asked for.
+        host: String,
+        /// Request target.
+        target: String,
+    },
     /// Something of an exchange that carries JSON-RPC.
     Rpc(Box<Rpc>),
     /// An exchange is over.
@@ -75,7 +84,9 @@ impl Plaintext {
                 Notice::Request { connection, role: Role::Client, time, target, host, .. } => {
                     out.push(Seen::Head { connection, time, host: host.unwrap_or_default(), target });
                 }
-                Notice::Request { .. } => {}
+                Notice::Request { connection, role: Role::Server, target, host, .. } => {
+                    out.push(Seen::Served { process: connection.process, host: host.unwrap_or_default(), target });
+                }
                 Notice::Rpc(rpc) => out.push(Seen::Rpc(rpc)),
                 Notice::Foreign { connection, .. } => out.push(Seen::Foreign(connection)),
             }

@@ -151,6 +151,27 @@ fn who_calls_a_model_is_told_from_shortly_before() {
 }
 
 #[test]
+fn who_serves_a_models_api_is_known_by_its_first_request() {
+    let mut assembler = Assembler::new(&header(Scope::Auto));
+    run(&mut assembler, vec![exec(10, key(2), key(1), "/bin/gateway"), exec(10, key(3), key(1), "/bin/server")]);
+    let (mut out, mut commands) = (Vec::new(), Vec::new());
+    let served = |process, target: &str| Seen::Served { process, host: "localhost:4000".into(), target: target.into() };
+    assembler.seen(vec![served(key(2), "/v1/chat/completions"), served(key(3), "/index.html")], &mut out, &mut commands);
+    // To serve makes nobody an agent.
+    assert!(commands.is_empty() && out.is_empty());
+    let calls = [key(2), key(3)].map(|key| exchange(key, 15, "api.openai.com", "/v1/chat/completions"));
+    assembler.seen(calls.into(), &mut out, &mut commands);
+    let serves = |of: &[Observation], key| of.iter().rev().find(|o| o.process.key == key).map(|o| o.process.serves_models);
+    assert_eq!((serves(&out, key(2)), serves(&out, key(3))), (Some(true), Some(false)));
+    // Its next program is another one.
+    out.clear();
+    for event in [exec(20, key(2), key(1), "/bin/agent")] {
+        assembler.frame(&event, &mut out, &mut commands);
+    }
+    assert_eq!(serves(&out, key(2)), Some(false));
+}
+
+#[test]
 fn what_is_older_than_the_memory_is_not_told() {
     let mut assembler = Assembler::new(&header(Scope::Auto));
     run(&mut assembler, vec![exec(10, key(2), key(1), "/bin/myagent"), Frame::Tick(50 * SECOND)]);

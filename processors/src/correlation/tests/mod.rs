@@ -1,6 +1,7 @@
 //! Scenarios, and a simulation of many interleavings.
 
 mod behalf;
+mod gateway;
 mod heirs;
 mod mcp;
 mod processes;
