@@ -172,9 +172,11 @@ pub(super) fn look(scan: &mut Scan<'_>, form: &Form, start: usize, end: usize) {
     if form.exact && scan.slice(start, end) != form.prefix.as_bytes() {
         return;
     }
-    // A short prefix may also be the end of a name with underscores.
-    let weak = form.prefix.len() <= 4;
-    if !form.address && !scan.begins_word(start, weak) {
+    if !form.address && !scan.begins_word(start, false) {
+        return;
+    }
+    // A short prefix may also be the end of a name with hyphens or underscores: there only what no name looks like counts.
+    if !form.address && form.prefix.len() <= 4 && !scan.begins_word(start, true) && !opaque(near(scan, end, form.rest)) {
         return;
     }
     let mut stop = scan.run(end, form.rest);
@@ -187,9 +189,29 @@ pub(super) fn look(scan: &mut Scan<'_>, form: &Form, start: usize, end: usize) {
     }
 }
 
+/// The beginning of a run, of so few bytes that looking at it again and again costs no more than the text is long.
+fn near<'a>(scan: &'a Scan<'_>, from: usize, accept: fn(u8) -> bool) -> &'a [u8] {
+    let head = scan.slice(from, from + 64);
+    let length = head.iter().position(|byte| !accept(*byte)).unwrap_or(head.len());
+    steps::add(length);
+    head.get(..length).unwrap_or_default()
+}
+
+/// True if no name of a thing looks like this: long, with digits and letters of both cases or many digits.
+fn opaque(text: &[u8]) -> bool {
+    let count = |of: fn(&u8) -> bool| text.iter().filter(|byte| of(byte)).count();
+    let digits = count(u8::is_ascii_digit);
+    let mixed = count(u8::is_ascii_uppercase) > 0 && count(u8::is_ascii_lowercase) > 0;
+    text.len() >= 20 && digits > 0 && digits < text.len() && (mixed || digits >= 4)
+}
+
 /// `sk-…`: keys of OpenAI and of others that took the form. Not `sk-learn-contrib`, nor the class `sk-fading-circle`.
 pub(super) fn sk(scan: &mut Scan<'_>, start: usize, end: usize) {
-    if !scan.begins_word(start, true) {
+    if !scan.begins_word(start, false) {
+        return;
+    }
+    let parted = |byte: &u8| matches!(byte, b'-' | b'_');
+    if !scan.begins_word(start, true) && !near(scan, end, word).split(parted).any(opaque) {
         return;
     }
     let stop = scan.run(end, word);
