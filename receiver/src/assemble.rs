@@ -364,6 +364,11 @@ impl Assembler {
     /// The process of a deed, if it is watched.
     fn doer(&mut self, process: ProcessKey) -> Option<Arc<ProcessInfo>> {
         let tree = self.settings.scope == Scope::Tree;
+        if self.table.get(process).is_none()
+            && let Some(entry) = self.table.ended(process)
+        {
+            return ((entry.watched || tree) && !entry.excluded).then(|| entry.info.clone());
+        }
         let entry = self.table.entry(process);
         entry.watched |= tree;
         (entry.watched && !entry.excluded).then(|| entry.info.clone())

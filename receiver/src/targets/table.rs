@@ -1,6 +1,9 @@
 //! The processes that are known, from a snapshot at start and then from events alone.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use pipeline::{
     ProcessKey,
@@ -28,6 +31,9 @@ pub struct Entry {
     pub kernel_key: Option<ProcessKey>,
 }
 
+/// Processes that are remembered for a while after their end.
+const ENDED: usize = 1024;
+
 /// All known processes. At most one per process id.
 ///
 /// A process found in /proc has a start time rounded to clock ticks. It keeps that key for good, so that everything
@@ -38,17 +44,24 @@ pub struct Table {
     clock: Clock,
     entries: HashMap<u32, Entry>,
     facts: HashMap<u32, Facts>,
+    /// The latest that ended, oldest first.
+    ended: VecDeque<Entry>,
 }
 
 impl Table {
     /// An empty table.
     pub fn new(host: Arc<Host>, clock: Clock) -> Self {
-        Self { host, clock, entries: HashMap::new(), facts: HashMap::new() }
+        Self { host, clock, entries: HashMap::new(), facts: HashMap::new(), ended: VecDeque::new() }
     }
 
     /// The entry of a process, if it is known.
     pub fn get(&self, key: ProcessKey) -> Option<&Entry> {
         self.entries.get(&key.tgid).filter(|entry| is(entry, key))
+    }
+
+    /// What a process was that ended not long ago: the kernel closes its files and sockets after it has told its end.
+    pub fn ended(&self, key: ProcessKey) -> Option<&Entry> {
+        self.ended.iter().rev().find(|entry| is(entry, key))
     }
 
     /// The entry of a process, if it is known.
@@ -202,8 +215,13 @@ impl Table {
 
     /// A process ended: it is forgotten.
     pub fn exit(&mut self, key: ProcessKey) {
-        if self.get(key).is_some() {
-            self.entries.remove(&key.tgid);
+        if self.get(key).is_some()
+            && let Some(entry) = self.entries.remove(&key.tgid)
+        {
+            if self.ended.len() >= ENDED {
+                self.ended.pop_front();
+            }
+            self.ended.push_back(entry);
         }
         self.facts.remove(&key.tgid);
     }
@@ -348,5 +366,15 @@ mod tests {
         assert_eq!(table.tree(key(2, 2)), [key(2, 2), key(3, 3)]);
         table.exit(key(3, 3));
         assert_eq!(table.tree(key(2, 2)), [key(2, 2)]);
+    }
+
+    #[test]
+    fn who_ended_is_known_for_a_while() {
+        let mut table = Table::new(Arc::default(), Clock { boot: 0 });
+        table.facts(&found(7, 50_000_000, None));
+        table.exit(key(7, 50_000_000));
+        assert!(table.get(key(7, 50_000_000)).is_none());
+        assert!(table.ended(key(7, 50_000_000)).is_some());
+        assert!(table.ended(key(7, 990_000_000)).is_none());
     }
 }
