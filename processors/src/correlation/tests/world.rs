@@ -136,7 +136,7 @@ impl World {
         self.made(pid, started, call)
     }
 
-    fn made(&mut self, pid: u32, started: Timestamp, call: Call) -> Option<SpanContext> {
+    pub fn made(&mut self, pid: u32, started: Timestamp, call: Call) -> Option<SpanContext> {
         self.tick();
         let ended = self.tick();
         self.calls += 1;
