@@ -8,14 +8,17 @@ every program that ran is there once, with its pid, arguments and outcome; it ha
 execute_tool span of the call that asked for it, and under no other; its parent is the program that started it; and nothing
 hangs under a call that its command did not start. Needs strace; agents are installed as by tests/agents/agents.py.
 """
-import argparse, collections, json, pathlib, re, shlex, sys, tempfile
+import argparse, collections, copy, json, pathlib, re, shlex, sys, tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "agents"))
 import agents
 
 GIT = ("git init -q repo; cd repo; git config user.email e2e; git config user.name e2e; echo one > file.txt; git add .; git commit -qm one; cd ..; "
        "git clone -q repo copy; sed -i s/one/two/ copy/file.txt; cat copy/file.txt")
-# name → steps; a step is the commands of one answer.
+SHELL = lambda command: {"names": ["mcp__ops__shell", "shell"], "arguments": {"command": command}}
+COUNT = {"names": ["mcp__ops__count", "count"], "arguments": {"trace": "{trace}"}}
+TASK = {"names": ["Task", "Agent"], "arguments": {"description": "e2e", "prompt": "e2e: tool", "subagent_type": "general-purpose"}}
+# name → steps; a step is the commands of one answer, or calls of other tools.
 SCENARIOS = {
     "one": [["/bin/echo hello"]],
     "pipeline": [["seq 1 100 | grep 7 | wc -l"]],
@@ -25,14 +28,33 @@ SCENARIOS = {
     "children": [["for i in $(seq 1 200); do /bin/true $i & done; wait"]],
     "git": [[GIT]],
     "fails": [["ls /does/not/exist | cat; /bin/false"]],
+    "server": [[SHELL("/bin/echo one; ls /etc | wc -l")], [COUNT], ["/bin/echo last | cat"]],
+    "servers": [[SHELL("/bin/echo one; ls /etc | wc -l"), "/bin/echo own | cat", SHELL("sleep 0.1; id -u | tr 0 1")]],
+    # The sub-agent's first request is the second step, its second one has nothing more to run.
+    "subagent": [[TASK], ["/bin/echo below; ls / | wc -l"], [], ["/bin/echo above | cat"]],
     "killed": [["sh -c 'kill -9 $$'; sleep 60 & kill -TERM $!; wait"]],
 }
+
+
+STRACE = "strace -f -q -s 65536 -e abbrev=none -e trace=execve,execveat,fork,vfork,clone,clone3"
+# Agents that can be given a server, and how; and those that have sub-agents.
+SERVER = pathlib.Path(__file__).resolve().parent / "server.py"
+MCP = {"claude-code": ["--strict-mcp-config", "--mcp-config", json.dumps({"mcpServers": {"ops": {"command": sys.executable, "args": [str(SERVER), STRACE]}}})],
+       "codex": ["-c", f"mcp_servers.ops.command={json.dumps(sys.executable)}", "-c", f"mcp_servers.ops.args={json.dumps([str(SERVER), STRACE])}"]}
+ONLY = {"subagent": ["claude-code"]}
 
 
 def wrap(command, folder, number):
     """The command below strace, and where its truth will stand."""
     trace = folder / f"{number}.trace"
-    return f"strace -f -q -s 65536 -e abbrev=none -e trace=execve,execveat,fork,vfork,clone,clone3 -o {trace} -- sh -c {shlex.quote(command)}", trace
+    if command is TASK:
+        return command, None
+    if isinstance(command, dict):
+        arguments = {key: value.replace("{trace}", str(trace)) for key, value in command["arguments"].items()}
+        if "command" in arguments:
+            arguments["command"] = f"{STRACE} -o {trace} -- sh -c {shlex.quote(arguments['command'])}"
+        return {**command, "arguments": arguments}, trace
+    return f"{STRACE} -o {trace} -- sh -c {shlex.quote(command)}", trace
 
 
 CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(execve|execveat|fork|vfork|clone|clone3)(\(| resumed>)(.*)$")
@@ -86,7 +108,7 @@ def told(path):
                 for span in scope["spans"]:
                     attributes = {entry["key"]: next(iter(entry["value"].values())) for entry in span.get("attributes", [])}
                     entry = dict(id=span["spanId"], parent=span.get("parentSpanId", ""), name=span["name"], attributes=attributes, trace=span["traceId"])
-                    if attributes.get("gen_ai.operation.name") == "execute_tool" and "mcp.method.name" not in attributes:
+                    if attributes.get("gen_ai.operation.name") == "execute_tool" and "gen_ai.tool.call.id" in attributes:
                         tools[entry["id"]] = entry
                     elif attributes.get("gen_ai.operation.name") == "invoke_agent":
                         turns.append(entry)
@@ -122,7 +144,12 @@ def check(calls, out):
         if tool is None:
             wrong.append(f"{id}: no execute_tool span")
             continue
-        if tool["attributes"].get("onlooker.tool.evidence") != "process":
+        if programs is None:
+            if not any(turn["parent"] == tool["id"] for turn in turns):
+                wrong.append(f"{id}: no turn of a sub-agent below it")
+            continue
+        # What a server runs that the call does not show is only a part of what the server does.
+        if tool["attributes"].get("onlooker.tool.evidence") != "process" and tool["attributes"].get("onlooker.tool.match") != "sole":
             wrong.append(f"{id}: not tied to a process ({tool['attributes'].get('onlooker.tool.evidence')})")
         if not programs:
             wrong.append(f"{id}: strace recorded nothing")
@@ -176,7 +203,7 @@ def main():
         if client.name not in options.agents.split(","):
             continue
         for name, steps in SCENARIOS.items():
-            if options.names and name not in options.names:
+            if options.names and name not in options.names or client.name not in ONLY.get(name, client.name):
                 continue
             folder = pathlib.Path(tempfile.mkdtemp(prefix="onlooker-deeds-"))
             traces, options.steps = [], []
@@ -184,13 +211,16 @@ def main():
                 wrapped = [wrap(command, folder, len(traces) + at) for at, command in enumerate(step)]
                 traces += [trace for _, trace in wrapped]
                 options.steps.append([command for command, _ in wrapped])
-            ledger, _, code, logs = agents.run(stage, client, "e2e: tool", options)
+            given = copy.copy(client)
+            if name.startswith("server"):
+                given.argv = [*client.argv[:-1], *MCP[client.name], client.argv[-1]] if client.name == "codex" else [*client.argv, *MCP[client.name]]
+            ledger, _, code, logs = agents.run(stage, given, "e2e: tool", options)
             ids = [id for call in ledger for id in call.get("tools") or []]
             if len(ids) != len(traces):
                 print(f"| {client.name} | {name} | not run: {len(ids)} calls of {len(traces)}, exit {code}, logs {logs} |", flush=True)
                 failed = True
                 continue
-            calls = [(id, truth(trace) if trace.exists() else []) for id, trace in zip(ids, traces)]
+            calls = [(id, truth(trace) if trace and trace.exists() else [] if trace else None) for id, trace in zip(ids, traces)]
             count, wrong, turns = check(calls, logs / "out.jsonl")
             failed |= bool(wrong)
             print(f"| {client.name} | {name} | {len(ids)} | {count} | {len(wrong)} |", flush=True)

@@ -51,7 +51,10 @@ SHELLS = ("Bash", "bash", "shell", "run_shell_command", "exec_command", "shell_c
 
 
 def shell_call(tools, command):
-    """The offered tool that runs commands, and arguments for it by its schema. tools: (name, JSON schema) pairs."""
+    """The offered tool that runs commands, and arguments for it by its schema. tools: (name, JSON schema) pairs.
+    A command may also be a call as it is: {"names": those that the tool may have, "arguments": {…}}."""
+    if isinstance(command, dict):
+        return next((name for name, _ in tools or [] if name in command["names"]), command["names"][0]), command["arguments"]
     for wanted in SHELLS:
         for name, schema in tools or []:
             if name != wanted:
