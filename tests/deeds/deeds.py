@@ -37,11 +37,10 @@ SCENARIOS = {
 
 
 STRACE = "strace -f -q -s 65536 -e abbrev=none -e trace=execve,execveat,fork,vfork,clone,clone3"
-# Agents that can be given a server, and how; and those that have sub-agents.
+# How an agent is given a server, and which agents can have that and sub-agents.
 SERVER = pathlib.Path(__file__).resolve().parent / "server.py"
-MCP = {"claude-code": ["--strict-mcp-config", "--mcp-config", json.dumps({"mcpServers": {"ops": {"command": sys.executable, "args": [str(SERVER), STRACE]}}})],
-       "codex": ["-c", f"mcp_servers.ops.command={json.dumps(sys.executable)}", "-c", f"mcp_servers.ops.args={json.dumps([str(SERVER), STRACE])}"]}
-ONLY = {"subagent": ["claude-code"]}
+MCP = ["--strict-mcp-config", "--mcp-config", json.dumps({"mcpServers": {"ops": {"command": sys.executable, "args": [str(SERVER), STRACE]}}})]
+ONLY = {name: ["claude-code"] for name in ("server", "servers", "subagent")}
 
 
 def wrap(command, folder, number):
@@ -213,7 +212,7 @@ def main():
                 options.steps.append([command for command, _ in wrapped])
             given = copy.copy(client)
             if name.startswith("server"):
-                given.argv = [*client.argv[:-1], *MCP[client.name], client.argv[-1]] if client.name == "codex" else [*client.argv, *MCP[client.name]]
+                given.argv = [*client.argv, *MCP]
             ledger, _, code, logs = agents.run(stage, given, "e2e: tool", options)
             ids = [id for call in ledger for id in call.get("tools") or []]
             if len(ids) != len(traces):

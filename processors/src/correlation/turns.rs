@@ -370,7 +370,8 @@ impl Correlation {
         let at = asked.map_or(at, |call| call.ended);
         let ended = exit.map_or(at, |(time, _)| time).max(started);
         let agent_name = turn.info.agent.as_ref().map(|agent| agent.name.clone());
-        let missing = result.is_some()
+        // One that says that it failed may never have begun: it was denied, or there is no such tool.
+        let missing = result.is_some_and(|result| !result.is_error)
             && tool.process.is_none()
             && tool.mcp.is_none()
             && tool.commands.explicit

@@ -2,7 +2,7 @@
 
 use pipeline::{
     Kind, Processor, Timestamp,
-    observation::{Evidence, Match, TurnEnd},
+    observation::{Deed, Evidence, Match, TurnEnd},
 };
 
 use super::world::{World, key, results, user};
@@ -122,6 +122,36 @@ fn a_background_process_outlives_its_call_and_its_turn() {
     let late = world.contexts(11, "Exit")[0];
     assert_eq!((late.trace_id, late.parent_span_id), (call.trace_id, Some(tool_span)));
     assert_eq!(world.contexts(12, "Exit")[0].trace_id, call.trace_id);
+}
+
+#[test]
+fn what_a_background_process_does_later_stays_its_own() {
+    let mut world = agent();
+    let call = world.call(10, user(&[1]).asks("a", "npm start &"));
+    world.spawn(11, 10, &["sh", "-c", "npm start &"]);
+    // Away from its shell and its session, by a double fork.
+    world.fork(12, 11);
+    world.fork(13, 12);
+    world.exit(12, 0);
+    world.exec(13, &["node", "server.js"]);
+    world.exit(11, 0);
+    world.call(10, results(&[1, 2, 3], &["a"]));
+    // The shell is forgotten, the next turn is on its way, its parent is another.
+    world.now += 120_000_000_000;
+    world.correlation.advance(Timestamp(world.now), &mut world.out);
+    world.infos.get_mut(&13).unwrap().parent = Some(key(1));
+    let next = world.call(10, user(&[1, 2, 3, 4, 5]).asks("b", "curl localhost"));
+    let wrote = world.file(13, Deed::Write, "/w/access.log");
+    let called = world.connection(13);
+    world.spawn(14, 13, &["convert", "x.png"]);
+    let read = world.file(14, Deed::Write, "/w/x.jpg");
+    let server = world.contexts(13, "Exec")[0];
+    assert_eq!((server.trace_id, server.parent_span_id), (call.trace_id, Some(world.contexts(11, "Exec")[0].span_id)));
+    assert_ne!(next.trace_id, call.trace_id);
+    assert_eq!((wrote, called), (server, server));
+    assert_eq!(world.above(14), Some(server.span_id));
+    assert_eq!(read, world.contexts(14, "Exec")[0]);
+    assert_eq!(read.trace_id, call.trace_id);
 }
 
 #[test]
@@ -294,6 +324,10 @@ fn a_command_without_a_process_is_a_finding() {
     let mut world = agent();
     world.call(10, user(&[1]).asks("a", "rm -rf /x"));
     world.call(10, results(&[1, 2, 3], &["a"]));
+    assert_eq!(world.findings(), 1);
+    // What was refused has not run.
+    world.call(10, user(&[10]).asks("b", "rm -rf /y"));
+    world.call(10, results(&[10, 11, 12], &["b"]).refused());
     assert_eq!(world.findings(), 1);
     // Where no process is ever seen, nothing can be said.
     let mut world = World::new();

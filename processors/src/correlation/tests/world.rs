@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use pipeline::{
     ConnectionKey, Kind, Observation, ProcessKey, Processor, SpanContext, SpanId, Timestamp,
     observation::{
-        Agent, AgentTurn, Api, CallError, Exit, McpCall, McpTarget, ModelCall, Operation, Parameters, Process,
-        ProcessInfo, ProcessPhase, Reply, RequestedTool, Role, ServerAddress, Thread, ToolCall, ToolResult, Usage,
+        Agent, AgentTurn, Api, CallError, Connection, ConnectionPhase, Deed, Exit, File, McpCall, McpTarget, ModelCall,
+        Operation, Parameters, Process, ProcessInfo, ProcessPhase, Reply, RequestedTool, Role, ServerAddress, Thread,
+        ToolCall, ToolResult, Transport, Usage,
     },
 };
 
@@ -164,7 +165,7 @@ impl World {
                 tool_results: call
                     .results
                     .iter()
-                    .map(|id| ToolResult { id: (*id).to_owned(), is_error: false, response: None })
+                    .map(|id| ToolResult { id: (*id).to_owned(), is_error: call.refused, response: None })
                     .collect(),
             },
             tool_calls: call
@@ -218,6 +219,26 @@ impl World {
         let observation = Observation::new(call.ended, info, Kind::McpCall(Box::new(call)));
         self.correlation.process(observation, &mut self.out);
         self.out.get(before..)?.iter().find(|made| matches!(made.kind, Kind::McpCall(_)))?.context
+    }
+
+    fn told(&mut self, pid: u32, kind: Kind) -> SpanContext {
+        let time = self.tick();
+        let info = Arc::new(self.infos.get(&pid).cloned().unwrap_or_default());
+        self.correlation.process(Observation::new(time, info, kind), &mut self.out);
+        self.out.last().and_then(|o| o.context).expect("a deed has a context")
+    }
+
+    /// Something done to a file. Gives where it stands.
+    pub fn file(&mut self, pid: u32, deed: Deed, path: &str) -> SpanContext {
+        self.told(pid, Kind::File(Box::new(File::new(deed, path))))
+    }
+
+    /// A connection. Gives where it stands.
+    pub fn connection(&mut self, pid: u32) -> SpanContext {
+        self.told(
+            pid,
+            Kind::Connection(Box::new(Connection::new(ConnectionPhase::Listen, Transport::Tcp, Timestamp(self.now)))),
+        )
     }
 
     pub fn finish(&mut self) {
@@ -286,6 +307,7 @@ pub struct Call {
     resend: Option<u64>,
     has_tools: bool,
     last_chunk: Option<Timestamp>,
+    refused: bool,
     operation: Operation,
 }
 
@@ -304,6 +326,7 @@ pub fn user(messages: &[u64]) -> Call {
         resend: None,
         has_tools: true,
         last_chunk: None,
+        refused: false,
         operation: Operation::Chat,
     }
 }
@@ -324,6 +347,10 @@ impl Call {
     }
     pub fn last_chunk(mut self, time: u64) -> Self {
         self.last_chunk = Some(Timestamp(time));
+        self
+    }
+    pub fn refused(mut self) -> Self {
+        self.refused = true;
         self
     }
     pub fn steered(mut self) -> Self {
