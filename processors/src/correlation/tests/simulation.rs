@@ -459,7 +459,7 @@ fn judge(world: &World, truth: &Truth) -> Outcome {
             continue;
         };
         let runs = truth.runs.get(&o.process.key.tgid);
-        if !runs.is_some_and(|runs| (runs.agent, runs.id) == *tool) {
+        if runs.is_none_or(|runs| (runs.agent, runs.id) != *tool) {
             outcome.wrong.push(format!("{} {:?} hangs under {tool:?}", o.process.key.tgid, o.process.args));
         }
     }
