@@ -134,8 +134,20 @@ const KNOWN: &[(&str, Remarkable, &str)] = &[
 /// Looks like it, and is nothing.
 const EXAMPLES: &[&str] = &[".sample", ".example"];
 
-/// What the packages of a host bring and everybody reads.
-const HARMLESS: &[&str] = &["/etc/ssl/certs/*", "/usr/*.pem", "/etc/ssl/cert.pem", "/etc/pki/*"];
+/// What everybody reads: certificates that the packages of a host and of languages bring, and what is named as one.
+const HARMLESS: &[&str] = &[
+    "/etc/ssl/certs/*",
+    "/usr/*.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/*",
+    "*/ca.pem",
+    "*/ca-*.pem",
+    "*/authority.pem",
+    "*cert.pem",
+    "*certs.pem",
+    "*chain.pem",
+    "*bundle.pem",
+];
 
 /// A glob in its cheapest form: every file that a process opens is held against all of them.
 #[derive(Debug)]
@@ -238,6 +250,8 @@ mod tests {
             ("/etc/ssl/certs/a.pem", true, None),
             ("/etc/ssl/certs/a.pem", false, Some("certificates")),
             ("/work/tls.pem", true, Some("secrets")),
+            ("/srv/venv/certifi/cacert.pem", true, None),
+            ("/srv/tls/privkey.pem", true, Some("secrets")),
             ("/work/.git/hooks/pre-commit", false, Some("git")),
             ("/work/.git/hooks/pre-commit.sample", false, None),
             ("/proc/12/environ", true, Some("process")),
