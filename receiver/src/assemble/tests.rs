@@ -165,9 +165,7 @@ fn who_serves_a_models_api_is_known_by_its_first_request() {
     assert_eq!((serves(&out, key(2)), serves(&out, key(3))), (Some(true), Some(false)));
     // Its next program is another one.
     out.clear();
-    for event in [exec(20, key(2), key(1), "/bin/agent")] {
-        assembler.frame(&event, &mut out, &mut commands);
-    }
+    assembler.frame(&exec(20, key(2), key(1), "/bin/agent"), &mut out, &mut commands);
     assert_eq!(serves(&out, key(2)), Some(false));
 }
 
