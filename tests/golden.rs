@@ -29,10 +29,10 @@ use receiver::{
 };
 use serde_json::{Value, json};
 
-#[path = "../processors/src/provider/tests/schema.rs"]
-mod schema;
 #[path = "golden/rows.rs"]
 mod rows;
+#[path = "../processors/src/provider/tests/schema.rs"]
+mod schema;
 
 const MS: u64 = 1_000_000;
 const START: u64 = 1_000 * MS;

@@ -176,7 +176,8 @@ pub(super) fn look(scan: &mut Scan<'_>, form: &Form, start: usize, end: usize) {
         return;
     }
     // A short prefix may also be the end of a name with hyphens or underscores: there only what no name looks like counts.
-    if !form.address && form.prefix.len() <= 4 && !scan.begins_word(start, true) && !opaque(near(scan, end, form.rest)) {
+    if !form.address && form.prefix.len() <= 4 && !scan.begins_word(start, true) && !opaque(near(scan, end, form.rest))
+    {
         return;
     }
     let mut stop = scan.run(end, form.rest);

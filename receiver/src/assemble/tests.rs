@@ -156,12 +156,17 @@ fn who_serves_a_models_api_is_known_by_its_first_request() {
     run(&mut assembler, vec![exec(10, key(2), key(1), "/bin/gateway"), exec(10, key(3), key(1), "/bin/server")]);
     let (mut out, mut commands) = (Vec::new(), Vec::new());
     let served = |process, target: &str| Seen::Served { process, host: "localhost:4000".into(), target: target.into() };
-    assembler.seen(vec![served(key(2), "/v1/chat/completions"), served(key(3), "/index.html")], &mut out, &mut commands);
+    assembler.seen(
+        vec![served(key(2), "/v1/chat/completions"), served(key(3), "/index.html")],
+        &mut out,
+        &mut commands,
+    );
     // To serve makes nobody an agent.
     assert!(commands.is_empty() && out.is_empty());
     let calls = [key(2), key(3)].map(|key| exchange(key, 15, "api.openai.com", "/v1/chat/completions"));
     assembler.seen(calls.into(), &mut out, &mut commands);
-    let serves = |of: &[Observation], key| of.iter().rev().find(|o| o.process.key == key).map(|o| o.process.serves_models);
+    let serves =
+        |of: &[Observation], key| of.iter().rev().find(|o| o.process.key == key).map(|o| o.process.serves_models);
     assert_eq!((serves(&out, key(2)), serves(&out, key(3))), (Some(true), Some(false)));
     // Its next program is another one.
     out.clear();

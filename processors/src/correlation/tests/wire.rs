@@ -26,14 +26,13 @@ impl Stages {
     fn new() -> Self {
         let factories = crate::factories();
         let build = |kind: &str| {
-            let context =
-                BuildContext {
-                    mode: Mode::Service,
-                    record: None,
-                    id: kind.into(),
-                    telemetry: Arc::default(),
-                    shared: Arc::default(),
-                };
+            let context = BuildContext {
+                mode: Mode::Service,
+                record: None,
+                id: kind.into(),
+                telemetry: Arc::default(),
+                shared: Arc::default(),
+            };
             let factory = factories.iter().find(|factory| factory.kind == kind).expect("it is registered");
             factory.build(&Node::Null, &context).expect("its defaults are valid")
         };
