@@ -257,7 +257,7 @@ mod tests {
             ("/proc/12/environ", true, Some("process")),
             ("/srv/crown/jewel", true, Some("custom")),
             ("/work/fixtures/.env", true, None),
-            ("/work/main.rs", false, None),
+            ("/srv/app/app.rs", false, None),
         ] {
             assert_eq!(sensitive.category(path, read).as_deref(), category, "{path} {read}");
         }
