@@ -20,9 +20,9 @@ struct Model {
     target: String,
 }
 
-fn call(wire: &Wire) -> Option<pipeline::observation::ModelCall> {
-    observe(wire, ContentMode::NoContent).into_iter().find_map(|made| match made.kind {
-        Kind::ModelCall(call) => Some(*call),
+fn call(observations: &[Observation]) -> Option<&pipeline::observation::ModelCall> {
+    observations.iter().find_map(|made| match &made.kind {
+        Kind::ModelCall(call) => Some(&**call),
         _ => None,
     })
 }
@@ -33,7 +33,8 @@ fn models() -> BTreeMap<(String, bool), Model> {
     for case in cases() {
         let (request, response) =
             (Message::read(&case.join("request.http")), Message::read(&case.join("response.http")));
-        let Some(call) = call(&wire(&request, &response, false)).filter(|call| call.error.is_none()) else { continue };
+        let made = observe(&wire(&request, &response, false), ContentMode::NoContent);
+        let Some(call) = call(&made).filter(|call| call.error.is_none()) else { continue };
         let target = request.first.split(' ').nth(1).unwrap_or_default().to_owned();
         models
             .entry((format!("{:?}", call.api), call.parameters.stream))
@@ -118,7 +119,8 @@ fn every_row_of_the_table_comes_out_as_it_should() {
                         provider.title,
                         route.map(|route| route.path)
                     );
-                    let Some(call) = call(&wire) else {
+                    let made = observe(&wire, ContentMode::NoContent);
+                    let Some(call) = call(&made) else {
                         problems.push(format!("{place}: no call"));
                         continue;
                     };
@@ -136,7 +138,7 @@ fn every_row_of_the_table_comes_out_as_it_should() {
                     {
                         problems.push(format!("{place}: error {:?}", call.error));
                     }
-                    let told = otlp(&observe(&wire, ContentMode::NoContent));
+                    let told = otlp(&made);
                     let line = json!({"api": format!("{api:?}"), "answer": how, "variant": variant, "otlp": told});
                     lines.push_str(&line.to_string());
                     lines.push('\n');

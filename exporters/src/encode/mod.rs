@@ -118,7 +118,7 @@ impl Encoder {
     /// How many items of a signal these observations would become, without making them.
     pub fn items(&self, signal: Signal, observations: &[Observation]) -> usize {
         let count = |observation: &Observation| match signal {
-            Signal::Traces => usize::from(observation.context.is_some() && span_name(observation).is_some()),
+            Signal::Traces => usize::from(observation.context.is_some() && has_span(observation)),
             Signal::Logs => {
                 usize::from(self.is_log_record(observation)) + usize::from(self.exception(observation).is_some())
             }
@@ -270,15 +270,22 @@ pub fn span_name(observation: &Observation) -> Option<String> {
             Some(McpTarget::Resource(_)) | None => call.method.clone(),
         },
         Kind::AgentTurn(turn) => named("invoke_agent", Some(&turn.agent_name)),
-        // A process that executed nothing has its parent's program and no span of its own.
-        Kind::Process(process) if observation.process.exec_count > 0 || observation.process.parent.is_none() => {
-            match process.phase {
-                ProcessPhase::Exit(_) | ProcessPhase::Replaced => observation.process.executable_name().to_owned(),
-                _ => return None,
-            }
-        }
+        Kind::Process(_) if has_span(observation) => observation.process.executable_name().to_owned(),
         _ => return None,
     })
+}
+
+/// True if an observation becomes a span, once it has its place in a trace.
+fn has_span(observation: &Observation) -> bool {
+    match &observation.kind {
+        Kind::ModelCall(_) | Kind::ToolCall(_) | Kind::McpCall(_) | Kind::AgentTurn(_) => true,
+        // A process that executed nothing has its parent's program and no span of its own.
+        Kind::Process(process) => {
+            matches!(process.phase, ProcessPhase::Exit(_) | ProcessPhase::Replaced)
+                && (observation.process.exec_count > 0 || observation.process.parent.is_none())
+        }
+        _ => false,
+    }
 }
 
 /// Start of an observation's span; its end is the observation's own end.

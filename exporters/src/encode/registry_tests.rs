@@ -157,7 +157,6 @@ fn everything(mode: ContentMode) -> Vec<Observation> {
     });
     let mut agent =
         pipeline::observation::ProcessInfo::clone(&process(10, "/usr/bin/agent", &["agent", "-p"], Some("agent")));
-    agent.container_id = Some("c".into());
     agent.args_truncated = true;
     agent.build = Some(Build { gnu: Some("ab".into()), hash: "cd".into() });
     let mut host = Host::clone(&agent.host);

@@ -31,9 +31,6 @@ pub fn resource(process: &ProcessInfo) -> Resource {
         if let Some(agent) = &process.agent {
             set(name::ONLOOKER_AGENT_KNOWN, agent.known.into());
         }
-        if let Some(container) = &process.container_id {
-            set(name::CONTAINER_ID, container.as_str().into());
-        }
         if let Some(workload) = &process.workload {
             self::workload(&mut set, workload);
         }
@@ -57,6 +54,7 @@ pub fn resource(process: &ProcessInfo) -> Resource {
 /// Container, pod and unit, as far as they are known.
 fn workload(set: &mut impl FnMut(&'static str, Value), workload: &Workload) {
     for (name, value) in [
+        (name::CONTAINER_ID, &workload.container_id),
         (name::CONTAINER_NAME, &workload.container_name),
         (name::CONTAINER_RUNTIME_NAME, &workload.runtime),
         (name::CONTAINER_IMAGE_NAME, &workload.image_name),

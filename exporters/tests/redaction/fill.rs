@@ -68,7 +68,6 @@ impl Fill<'_> {
             gid: 1,
             user: self.some(),
             cgroup: self.some(),
-            container_id: self.some(),
             workload: Some(Arc::new(Workload {
                 container_id: self.some(),
                 runtime: self.some(),

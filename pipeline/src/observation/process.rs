@@ -58,8 +58,6 @@ pub struct ProcessInfo {
     pub user: Option<String>,
     /// Path of its cgroup (v2, else the systemd hierarchy of v1).
     pub cgroup: Option<String>,
-    /// Container id found in the cgroup's path.
-    pub container_id: Option<String>,
     /// Where it runs: container, pod, unit.
     pub workload: Option<Arc<Workload>>,
     /// The few environment variables that identify agents (`ProcessInfo::MARKERS`). Nothing else is read or kept.

@@ -34,6 +34,28 @@ fn ms(count: u64) -> Timestamp {
     Timestamp(START + count * 1_000_000)
 }
 
+/// JSON made of these words as keys and as texts, in places where they may or may not belong.
+fn json_of(words: &'static [&'static str]) -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::prelude::*;
+
+    let word = prop::sample::select(words).prop_map(str::to_owned);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 60, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::vec((word.clone(), inner), 0..8)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
 fn exchange(host: &str, target: &str, body: &Value) -> Exchange {
     Exchange {
         connection: ConnectionKey::default(),

@@ -122,7 +122,6 @@ fn process_info(info: &mut ProcessInfo, masker: &mut Masker) {
     masker.optional(&mut info.cwd);
     masker.optional(&mut info.user);
     masker.optional(&mut info.cgroup);
-    masker.optional(&mut info.container_id);
     for (name, value) in &mut info.markers {
         masker.value(name, value);
     }

@@ -2,13 +2,12 @@
 
 use std::{
     collections::HashMap,
-    fmt::Write,
     fs::File,
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
 };
 
-use pipeline::observation::Build;
+use pipeline::{ids::hex, observation::Build};
 use sha2::{Digest, Sha256};
 
 use super::image;
@@ -57,13 +56,6 @@ fn read(path: &Path, size: u64) -> Option<Build> {
     hash.update(size.to_be_bytes());
     let digest = hash.finalize();
     Some(Build { gnu: image::build_id_of(&file).map(|id| hex(&id)), hash: hex(digest.get(..16).unwrap_or_default()) })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

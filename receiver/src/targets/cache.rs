@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pipeline::ids::hex;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -60,13 +61,6 @@ impl Key {
         let _ = write!(text, "sample:{}:{size}", hex(&hash.finalize()));
         Ok(Self(text))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// An answer.

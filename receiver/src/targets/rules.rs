@@ -36,7 +36,10 @@ impl Rule {
                 let path = path.trim_end_matches('/');
                 cgroup.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             }),
-            Rule::Container(glob) => process.container_id.as_deref().is_some_and(|id| matches_glob(glob, id)),
+            Rule::Container(glob) => {
+                let id = process.workload.as_ref().and_then(|workload| workload.container_id.as_deref());
+                id.is_some_and(|id| matches_glob(glob, id))
+            }
             Rule::Pid(pid) => process.key.tgid == *pid,
             Rule::User(user) => process.user.as_deref() == Some(user) || process.uid.to_string() == *user,
         }

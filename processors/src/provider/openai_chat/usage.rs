@@ -14,6 +14,20 @@ pub fn find(body: &Object<'_>) -> Option<Usage> {
         .or_else(|| body.object("timings").map(|found| timings(&found)))
 }
 
+/// Tokens by modality, of the objects with details of the input and of the output.
+pub fn modalities(input: &Option<Object<'_>>, output: &Option<Object<'_>>) -> Modalities {
+    let of = |details: &Option<Object<'_>>, key: &str| details.as_ref().and_then(|details| details.count(key));
+    Modalities {
+        text_input: of(input, "text_tokens"),
+        image_input: of(input, "image_tokens"),
+        audio_input: of(input, "audio_tokens"),
+        text_output: of(output, "text_tokens"),
+        image_output: of(output, "image_tokens"),
+        audio_output: of(output, "audio_tokens"),
+        ..Modalities::default()
+    }
+}
+
 /// A `usage` object.
 pub fn read(usage: &Object<'_>) -> Usage {
     let input = usage.object("prompt_tokens_details");
@@ -33,15 +47,7 @@ pub fn read(usage: &Object<'_>) -> Usage {
             .or_else(|| usage.count("cache_read_input_tokens")),
         cache_creation: of(&input, "cache_write_tokens").or_else(|| usage.count("cache_creation_input_tokens")),
         reasoning,
-        modalities: Modalities {
-            text_input: of(&input, "text_tokens"),
-            image_input: of(&input, "image_tokens"),
-            audio_input: of(&input, "audio_tokens"),
-            text_output: of(&output, "text_tokens"),
-            image_output: of(&output, "image_tokens"),
-            audio_output: of(&output, "audio_tokens"),
-            ..Modalities::default()
-        },
+        modalities: modalities(&input, &output),
     }
 }
 

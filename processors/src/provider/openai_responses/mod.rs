@@ -18,7 +18,7 @@ use super::{
     format::Format,
     json::Object,
     media,
-    openai_chat::{self, format_type},
+    openai_chat::{self, format_type, usage::modalities},
     thread::MessageDigest,
 };
 
@@ -245,15 +245,10 @@ pub fn counts(usage: &Object<'_>) -> Usage {
         cache_creation: of(&input, "cache_write_tokens"),
         reasoning: of(&output, "reasoning_tokens"),
         modalities: Modalities {
-            text_input: of(&input, "text_tokens"),
-            image_input: of(&input, "image_tokens"),
-            audio_input: of(&input, "audio_tokens"),
-            text_output: of(&output, "text_tokens"),
-            image_output: of(&output, "image_tokens"),
-            audio_output: of(&output, "audio_tokens"),
             text_cache_read: of(&cached, "text_tokens"),
             image_cache_read: of(&cached, "image_tokens"),
             audio_cache_read: of(&cached, "audio_tokens"),
+            ..modalities(&input, &output)
         },
     }
 }

@@ -127,21 +127,7 @@ mod hostile {
             "é\"",
             "",
         ];
-        let word = prop::sample::select(WORDS).prop_map(str::to_owned);
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            word.clone().prop_map(Value::from),
-        ];
-        leaf.prop_recursive(5, 60, 6, move |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-                prop::collection::vec((word.clone(), inner), 0..7)
-                    .prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
+        json_of(WORDS)
     }
 
     fn name() -> impl Strategy<Value = &'static str> {

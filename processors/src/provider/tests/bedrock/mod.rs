@@ -13,20 +13,8 @@ pub const HOST: &str = "bedrock-runtime.us-east-1.amazonaws.com";
 const KIND: &str = "application/vnd.amazon.eventstream";
 
 /// An answer of these messages of Amazon's event stream, the first at 11 ms.
-pub fn events(mut exchange: Exchange, pieces: &[Vec<u8>]) -> Exchange {
-    let (mut bytes, mut marks) = (Vec::new(), Vec::new());
-    for (at, piece) in pieces.iter().enumerate() {
-        marks.push(Mark { offset: bytes.len() as u64, time: ms(11 + at as u64) });
-        bytes.extend_from_slice(piece);
-    }
-    exchange.response = Some(Response {
-        status: 200,
-        headers: Headers(vec![("content-type".into(), KIND.into())]),
-        body: Body { bytes: bytes.into(), marks, ..Body::default() },
-        started: ms(10),
-        ended: ms(5000),
-    });
-    exchange
+pub fn events(exchange: Exchange, pieces: &[Vec<u8>]) -> Exchange {
+    super::dialects::pieces(exchange, KIND, pieces)
 }
 
 pub fn with_field(mut exchange: Exchange, answer: bool, name: &str, value: &str) -> Exchange {
