@@ -10,7 +10,7 @@ BINARY := target/release/onlooker
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help deps build demo test lint kernel-test install
+.PHONY: help deps build demo test lint kernel-test kernel-matrix install
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ kernel-test: deps ## As root: test the probes and the commands against this kern
 	@[ -e /sys/kernel/btf/vmlinux ] || { echo "the kernel tests need a kernel with BTF (/sys/kernel/btf/vmlinux)" >&2; exit 1; }
 	$(CARGO) test -p onlooker-receiver --test kernel --test capture --test socket --test file
 	ONLOOKER_E2E=1 $(CARGO) test --test e2e --test custom_path
+
+kernel-matrix: ## In qemu: test the probes against other kernels, KERNELS="vmlinuz-5.10 …"
+	@python3 tests/kernels/kernels.py $(if $(LOGS),--logs $(LOGS)) $(KERNELS)
 
 install: ## Install the binary to PREFIX/bin (PREFIX=/usr/local)
 	@[ -x $(BINARY) ] || { echo "there is no $(BINARY) yet: run make build first" >&2; exit 1; }

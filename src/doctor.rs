@@ -42,7 +42,7 @@ fn probes(text: &mut String) -> bool {
         fine &= line.error.is_none();
         let mark = if line.error.is_some() { "NO " } else { "ok " };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{mark} {:<16} {}", line.name, line.purpose);
+        let _ = writeln!(text, "{mark} {:<21} {}", line.name, line.purpose);
         if let Some(error) = &line.error {
             let _ = writeln!(text, "    why:  {error}");
         }

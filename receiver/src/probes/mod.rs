@@ -327,7 +327,13 @@ pub fn doctor() -> Vec<ProbeStatus> {
     if lines.iter().any(|line| line.error.is_some()) {
         return lines;
     }
-    let options = Options { payload_ring: 1 << 20, lifecycle_ring: 1 << 20, ..Options::default() };
+    let options = Options {
+        payload_ring: 1 << 20,
+        lifecycle_ring: 1 << 20,
+        files: Files::All,
+        security: true,
+        ..Options::default()
+    };
     match Probes::load(options) {
         Ok(mut probes) => {
             lines.append(&mut probes.status);
