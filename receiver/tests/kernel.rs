@@ -149,10 +149,10 @@ fn every_quick_process_is_told_once_with_all_its_facts() {
 fn children_of_children_are_seen_and_long_arguments_are_flagged() {
     let Some(watch) = watch("children_of_children_are_seen_and_long_arguments_are_flagged") else { return };
     let long = "x".repeat(9000);
-    // A daemon's double fork: the grandchild outlives its parent.
-    let script = format!("(setsid sh -c 'sleep 0.1; /bin/echo {long} > /dev/null' &) ; exit 3");
-    assert_eq!(Command::new("sh").args(["-c", &script]).status().unwrap().code(), Some(3));
-    std::thread::sleep(std::time::Duration::from_millis(400));
+    // A daemon's double fork: the grandchild outlives its parent. It holds the output until its end.
+    let script = format!("(setsid sh -c 'sleep 0.1; /bin/echo {long}' &) ; exit 3");
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 9001));
     let events = watch.stop();
     let echo = events.iter().find_map(|event| match &event.kind {
         EventKind::Exec(exec) if exec.filename == "/bin/echo" => Some(exec),
