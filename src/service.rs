@@ -6,6 +6,7 @@ use pipeline::{
     Mode,
     config::{Config, Level, Node},
     graph::{Graph, Running},
+    ledger::{self, Account},
     telemetry::Telemetry,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,6 +17,7 @@ use crate::{alive, cli::ConfigArgs, error::Error, registry::registry, telemetry:
 pub struct Started {
     running: Running,
     telemetry: SelfTelemetry,
+    counters: Arc<Telemetry>,
     limit: std::time::Duration,
     alive: tokio::task::JoinHandle<()>,
     liveness_file: Option<PathBuf>,
@@ -31,8 +33,8 @@ impl Started {
         let graph = Graph::build(&config, &registry, &mode, record, &counters)?;
         let running = graph.start().await?;
         let liveness_file = config.service.liveness_file.clone();
-        let alive = tokio::spawn(alive::say(counters, liveness_file.clone()));
-        Ok(Started { running, telemetry, limit: config.service.shutdown_timeout.0, alive, liveness_file })
+        let alive = tokio::spawn(alive::say(Arc::clone(&counters), liveness_file.clone()));
+        Ok(Started { running, telemetry, counters, limit: config.service.shutdown_timeout.0, alive, liveness_file })
     }
 
     /// Resolves when the receivers have nothing more to give.
@@ -48,8 +50,29 @@ impl Started {
             let _ = std::fs::remove_file(path);
         }
         let result = self.running.shutdown(self.limit).await;
+        tell_accounts(&self.counters);
         self.telemetry.stop();
         Ok(result?)
+    }
+}
+
+/// The last word: what became of all that was seen. What stays unexplained is onlooker's own defect.
+fn tell_accounts(counters: &Telemetry) {
+    for (stage, account) in ledger::accounts(&counters.snapshot()) {
+        let Account { given, passed, dropped, pending } = account;
+        // A queue that did not end in time is told by the stop itself.
+        match account.unexplained() {
+            0 => tracing::info!(stage, given, passed, dropped, pending, "Everything is accounted for."),
+            unexplained => tracing::error!(
+                stage,
+                given,
+                passed,
+                dropped,
+                pending,
+                unexplained = %unexplained,
+                "Not everything is accounted for. Please report this."
+            ),
+        }
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use opentelemetry::{KeyValue, metrics::MeterProvider as _, trace::TracerProvider as _};
+use opentelemetry::{
+    KeyValue,
+    metrics::{AsyncInstrument, MeterProvider as _},
+    trace::TracerProvider as _,
+};
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider, trace::SdkTracerProvider};
 use pipeline::{
@@ -13,9 +17,8 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 
 use crate::error::Error;
 
-/// Counters that are exported as metrics of the same name.
-const COUNTERS: [&str; 6] =
-    [names::SEEN, names::OFFERED, names::EXPORTED, names::EXPORT_DROPPED, names::KERNEL_DROPPED, names::REDACTED];
+/// Counters, beside the chain of what was seen, that are exported as metrics of the same name.
+const COUNTERS: [&str; 2] = [names::KERNEL_DROPPED, names::REDACTED];
 
 /// Started telemetry; stopped last.
 pub struct SelfTelemetry {
@@ -53,21 +56,23 @@ impl SelfTelemetry {
             if any {
                 let provider = builder.build();
                 let meter = provider.meter("onlooker");
-                for name in COUNTERS {
+                for name in names::CHAIN.into_iter().chain(COUNTERS) {
                     let counters = Arc::clone(counters);
-                    // The SDK keeps the instrument alive with its provider.
-                    let _ = meter
-                        .u64_observable_counter(name)
-                        .with_callback(move |observer| {
-                            for ((_, labels), value) in
-                                counters.snapshot().into_iter().filter(|((other, _), _)| *other == name)
-                            {
-                                let labels: Vec<_> =
-                                    labels.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
-                                observer.observe(value, &labels);
-                            }
-                        })
-                        .build();
+                    let observe = move |observer: &dyn AsyncInstrument<u64>| {
+                        for ((_, labels), value) in
+                            counters.snapshot().into_iter().filter(|((other, _), _)| *other == name)
+                        {
+                            let labels: Vec<_> =
+                                labels.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
+                            observer.observe(value, &labels);
+                        }
+                    };
+                    // The SDK keeps the instruments alive with their provider.
+                    if names::GAUGES.contains(&name) {
+                        let _ = meter.u64_observable_gauge(name).with_callback(observe).build();
+                    } else {
+                        let _ = meter.u64_observable_counter(name).with_callback(observe).build();
+                    }
                 }
                 metrics = Some(provider);
             }

@@ -260,6 +260,44 @@ fn an_unreachable_endpoint_is_told_with_what_was_lost() {
     }
 }
 
+/// All that was seen is exported, dropped for a told reason, or pending: the last words of each stage say so.
+#[test]
+fn all_that_was_seen_is_accounted_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.jsonl");
+    let all = "receivers: [ebpf], processors: [identity, provider, correlation, batch], exporters: [otlp_http, file]";
+    let config = write(
+        folder.path(),
+        &format!(
+            "receivers: {{ebpf: }}\nprocessors: {{identity: , provider: , correlation: , batch: , metrics: }}\n\
+             exporters: {{otlp_http: {{endpoint: 'http://127.0.0.1:9', timeout: 1s}}, file: {{path: {}}}}}\n\
+             service:\n  telemetry: {{logs: {{level: info}}}}\n  pipelines:\n    traces: {{{all}}}\n    logs: {{{all}}}\n    \
+             metrics: {{receivers: [ebpf], processors: [identity, provider, metrics], exporters: [file]}}\n",
+            file.display()
+        ),
+    );
+    let output = onlooker(&["replay", "--config", &config, &format!("{ROOT}/src/demo/recording.onl")]);
+    let text = stderr(&output);
+    assert!(!text.contains("Not everything"), "{text}");
+    let stage = |name: &str| {
+        let line = text.lines().find(|line| line.contains("accounted for") && line.contains(&format!("{name:?}")));
+        let line = line.unwrap_or_else(|| panic!("{name} is not in\n{text}"));
+        ["given", "passed", "dropped", "pending"].map(|field| {
+            let (_, rest) = line.split_once(&format!(" {field}=")).unwrap();
+            rest.split(' ').next().unwrap().parse::<u64>().unwrap()
+        })
+    };
+    let [given, passed, dropped, pending] = stage("exporter otlp_http traces");
+    assert!(given > 0 && dropped == given && passed == 0 && pending == 0, "{text}");
+    let [written, ..] = stage("exporter file traces");
+    assert_eq!(written, given, "{text}");
+    let [given, passed, dropped, pending] = stage("processor correlation");
+    assert!(given > 0 && passed == given && dropped == 0 && pending == 0, "{text}");
+    assert!(stage("processor metrics")[1] > 0);
+    let spans = std::fs::read_to_string(&file).unwrap().matches("\"spanId\"").count();
+    assert!(spans as u64 >= written, "{spans} of {written}");
+}
+
 /// A recording that is none, and one that is cut.
 #[test]
 fn a_broken_recording_is_told() {

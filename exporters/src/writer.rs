@@ -39,6 +39,8 @@ type Message = (Signal, Arc<Vec<Observation>>);
 pub struct Writer {
     name: String,
     sender: Mutex<Option<SyncSender<Message>>>,
+    /// Observations that wait, by signal.
+    pending: [Counter; 3],
     thread: Mutex<Option<JoinHandle<Outcome>>>,
 }
 
@@ -59,14 +61,16 @@ impl Writer {
         let counter = |name, signal: Signal| {
             context.telemetry.counter(name, &[("exporter", &context.id), ("signal", signal.as_str())])
         };
-        let counters = [Signal::Traces, Signal::Logs, Signal::Metrics]
-            .map(|signal| [names::OFFERED, names::EXPORTED, names::EXPORT_DROPPED].map(|name| counter(name, signal)));
+        let counters = [Signal::Traces, Signal::Logs, Signal::Metrics].map(|signal| {
+            [names::OFFERED, names::EXPORTED, names::EXPORT_DROPPED, names::PENDING].map(|name| counter(name, signal))
+        });
+        let pending = counters.each_ref().map(|[.., pending]| pending.clone());
         let name = context.id.clone();
         let thread = std::thread::Builder::new().name(format!("write {name}")).spawn({
             let name = name.clone();
             move || work(&name, &receiver, format.as_mut(), &mut *out, flush, &counters)
         })?;
-        Ok(Self { name, sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { name, sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), pending })
     }
 
     /// Hands a batch over; waits if the writer is behind.
@@ -74,7 +78,12 @@ impl Writer {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // After the stop, or if the thread failed: the stop tells.
         if let Some(sender) = sender {
-            let _ = sender.send((signal, batch));
+            let waits = batch.len() as u64;
+            let pending = &self.pending[signal as usize];
+            pending.shift(0, waits);
+            if sender.send((signal, batch)).is_err() {
+                pending.shift(waits, 0);
+            }
         }
     }
 
@@ -100,7 +109,7 @@ fn work(
     format: &mut dyn Format,
     out: &mut dyn Write,
     flush: Duration,
-    counters: &[[Counter; 3]; 3],
+    counters: &[[Counter; 4]; 3],
 ) -> Outcome {
     let mut outcome = Outcome { error: None, lost: 0 };
     let mut fail = |error: std::io::Error, lost: usize| {
@@ -114,7 +123,7 @@ fn work(
     loop {
         match input.recv_timeout(flush) {
             Ok((signal, batch)) => {
-                let [offered, sent, dropped] = &counters[signal as usize];
+                let [offered, sent, dropped, pending] = &counters[signal as usize];
                 match format.write(signal, &batch, out) {
                     Ok(count) => {
                         offered.add(count as u64);
@@ -126,6 +135,7 @@ fn work(
                         fail(error, batch.len());
                     }
                 }
+                pending.shift(batch.len() as u64, 0);
             }
             Err(RecvTimeoutError::Timeout) => {
                 if let Err(error) = out.flush() {

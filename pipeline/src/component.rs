@@ -124,6 +124,22 @@ pub trait Processor: Send {
     fn finish(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
         let _ = (now, out);
     }
+
+    /// What became of the observations that did not simply go on.
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+}
+
+/// A processor's account: what it was given and made is what it gave on, merged and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Observations that it made itself, so far.
+    pub made: u64,
+    /// Observations that it took in for good, so far.
+    pub merged: u64,
+    /// Observations that it holds now.
+    pub held: u64,
 }
 
 /// A destination. One instance serves all pipelines that name it.

@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    component::{Batch, BuildContext, Exporter, Factory, Mode, Processor, Receiver, Registry, Shared, Signal},
+    component::{Batch, BuildContext, Exporter, Factory, Mode, Processor, Receiver, Registry, Shared, Signal, Tally},
     config::{Config, Node, find},
     error::{ComponentError, Error},
     ids::{ComponentId, Timestamp},
@@ -43,9 +43,45 @@ struct Flow {
 #[derive(Default)]
 struct Stage {
     processor: Option<(ComponentId, Box<dyn Processor>)>,
-    failures: Counter,
+    account: Account,
     next: Vec<Stage>,
     sinks: Vec<(Signal, Arc<dyn Exporter>)>,
+}
+
+/// The counters of a processor, and what it told last.
+#[derive(Default)]
+struct Account {
+    incoming: Counter,
+    outgoing: Counter,
+    made: Counter,
+    merged: Counter,
+    held: Counter,
+    failures: Counter,
+    told: Tally,
+}
+
+impl Account {
+    fn of(processor: &ComponentId, telemetry: &Telemetry) -> Self {
+        let id = processor.to_string();
+        let counter = |name| telemetry.counter(name, &[("processor", &id)]);
+        Self {
+            incoming: counter(names::INCOMING),
+            outgoing: counter(names::OUTGOING),
+            made: counter(names::MADE),
+            merged: counter(names::MERGED),
+            held: counter(names::HELD),
+            failures: counter(names::FAILURES),
+            told: Tally::default(),
+        }
+    }
+
+    /// One name may stand for several instances, so each adds what changed.
+    fn tell(&mut self, tally: Tally) {
+        self.made.shift(self.told.made, tally.made);
+        self.merged.shift(self.told.merged, tally.merged);
+        self.held.shift(self.told.held, tally.held);
+        self.told = tally;
+    }
 }
 
 /// What to do with the observations that reach a stage.
@@ -117,11 +153,9 @@ impl Graph {
                         ) else {
                             break;
                         };
-                        let failures =
-                            telemetry.counter("onlooker.processor.failures", &[("processor", &id.to_string())]);
                         stage.next.push(Stage {
                             processor: Some((id.clone(), processor)),
-                            failures,
+                            account: Account::of(id, telemetry),
                             ..Stage::default()
                         });
                         stage.next.len() - 1
@@ -256,7 +290,8 @@ impl Stage {
             None => observations,
             Some((id, processor)) => {
                 let mut out = Vec::with_capacity(observations.len());
-                let failures = &self.failures;
+                self.account.incoming.add(observations.len() as u64);
+                let failures = &self.account.failures;
                 // A processor's defect costs the observation that met it, not the program.
                 let mut guard = |work: &mut dyn FnMut(&mut Vec<Observation>)| {
                     if catch_unwind(AssertUnwindSafe(|| work(&mut out))).is_err() {
@@ -276,6 +311,8 @@ impl Stage {
                     Step::Advance(now) => processor.advance(now, out),
                     Step::Finish(now) => processor.finish(now, out),
                 });
+                self.account.outgoing.add(out.len() as u64);
+                self.account.tell(processor.tally());
                 out
             }
         };

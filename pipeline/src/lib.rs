@@ -9,6 +9,7 @@ pub mod errno;
 pub mod error;
 pub mod graph;
 pub mod ids;
+pub mod ledger;
 pub mod mask;
 pub mod observation;
 pub mod providers;
@@ -18,7 +19,7 @@ pub mod sse;
 pub mod telemetry;
 
 pub use component::{
-    Batch, BuildContext, Exporter, Factory, Mode, Output, Processor, Receiver, Registry, Shared, Signal,
+    Batch, BuildContext, Exporter, Factory, Mode, Output, Processor, Receiver, Registry, Shared, Signal, Tally,
 };
 pub use error::{ComponentError, Error};
 pub use ids::{ComponentId, ConnectionKey, ProcessKey, SpanContext, SpanId, Timestamp, TraceId};

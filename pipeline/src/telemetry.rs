@@ -26,6 +26,11 @@ impl Counter {
         self.0.store(value, Ordering::Relaxed);
     }
 
+    /// Moves a gauge from what one of its parts was to what that part is now.
+    pub fn shift(&self, from: u64, to: u64) {
+        self.0.fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
+    }
+
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -55,8 +60,28 @@ impl Telemetry {
 
 /// Names of the counters.
 pub mod names {
+    /// Events that were read from the kernel's rings. Label: receiver.
+    pub const READ: &str = "onlooker.events.read";
+    /// Events that were assembled: read, and not dropped for want of room before. Label: receiver.
+    pub const ASSEMBLED: &str = "onlooker.events.assembled";
+    /// The reason of [`KERNEL_DROPPED`] for events that were read and found no room.
+    pub const QUEUE_FULL: &str = "queue_full";
     /// Observations that entered the pipelines. Label: receiver.
     pub const SEEN: &str = "onlooker.observations.seen";
+    /// Observations that a processor was given. Label: processor.
+    pub const INCOMING: &str = "onlooker.processor.incoming";
+    /// Observations that a processor gave on. Label: processor.
+    pub const OUTGOING: &str = "onlooker.processor.outgoing";
+    /// Observations that a processor made itself, as turns and findings. Label: processor.
+    pub const MADE: &str = "onlooker.processor.made";
+    /// Observations that a processor took in for good, as an exchange with no model. Label: processor.
+    pub const MERGED: &str = "onlooker.processor.merged";
+    /// Observations that a processor holds now. Label: processor.
+    pub const HELD: &str = "onlooker.processor.held";
+    /// Observations that met a defect of a processor. Label: processor.
+    pub const FAILURES: &str = "onlooker.processor.failures";
+    /// Items that wait in an exporter now (one that writes lines: observations). Labels: exporter, signal.
+    pub const PENDING: &str = "onlooker.exporter.pending";
     /// Items (spans, log records, points) that an exporter was given: what it sent, what it dropped and what still waits
     /// there. Labels: exporter, signal.
     pub const OFFERED: &str = "onlooker.exporter.offered";
@@ -68,6 +93,25 @@ pub mod names {
     pub const KERNEL_DROPPED: &str = "onlooker.kernel.dropped";
     /// Turns of a receiver's loop: it lives while this moves. Label: receiver.
     pub const PULSE: &str = "onlooker.receiver.pulse";
+    /// Those that tell what became of all that was seen; `pipeline::ledger` has their balance. What the kernel dropped
+    /// comes before: it was never read.
+    pub const CHAIN: [&str; 13] = [
+        READ,
+        ASSEMBLED,
+        SEEN,
+        INCOMING,
+        OUTGOING,
+        MADE,
+        MERGED,
+        HELD,
+        FAILURES,
+        OFFERED,
+        EXPORTED,
+        EXPORT_DROPPED,
+        PENDING,
+    ];
+    /// Those of [`CHAIN`] that rise and fall.
+    pub const GAUGES: [&str; 2] = [HELD, PENDING];
     /// Secrets masked in outgoing fields. Label: kind.
     pub const REDACTED: &str = "onlooker.redacted";
 }

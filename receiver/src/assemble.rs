@@ -23,6 +23,7 @@ use pipeline::{
         Role,
     },
     providers::{self, Sign},
+    telemetry::names as counters,
 };
 
 use self::{
@@ -131,7 +132,9 @@ impl Assembler {
     fn grown(&mut self, beat: &Heartbeat) -> Heartbeat {
         let before = |name: &str| self.counts.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
         let deltas = beat.counts.iter().map(|(name, count)| (name.clone(), count.saturating_sub(before(name))));
-        let deltas = deltas.filter(|(_, grown)| *grown > 0).collect();
+        let gauge =
+            |name: &str| counters::GAUGES.iter().any(|gauge| name.starts_with(gauge.trim_start_matches("onlooker.")));
+        let deltas = deltas.filter(|(name, grown)| *grown > 0 && !gauge(name)).collect();
         self.counts.clone_from(&beat.counts);
         Heartbeat { deltas, ..beat.clone() }
     }

@@ -108,9 +108,9 @@ impl<C: Client> Exporter for Queued<C> {
                 }
             }
             // Only if it was never started.
-            while let Some((signal, batches)) = self.shared.take() {
-                let count = batches.iter().map(|batch| self.shared.settings.encoder.items(signal, batch)).sum();
-                self.shared.dropped(signal, count, Reason::Shutdown, "the exporter was not started");
+            while let Some(Taken { signal, items, .. }) = self.shared.take() {
+                self.shared.dropped(signal, items, Reason::Shutdown, "the exporter was not started");
+                self.shared.pending(signal, items, 0);
             }
             failed.map_or_else(|| self.shared.lost(), Err)
         })
@@ -139,11 +139,26 @@ impl Reason {
     }
 }
 
+/// A batch in the queue.
+struct Waiting {
+    signal: Signal,
+    batch: Arc<Vec<Observation>>,
+    /// The items that it will become.
+    items: usize,
+}
+
+/// Batches that go out together.
+struct Taken {
+    signal: Signal,
+    batches: Vec<Arc<Vec<Observation>>>,
+    items: usize,
+}
+
 #[derive(Default)]
 struct State {
     /// When a retry was logged last.
     retry_told: Option<Instant>,
-    waiting: VecDeque<(Signal, Arc<Vec<Observation>>)>,
+    waiting: VecDeque<Waiting>,
     busy: usize,
     closed: bool,
     /// When a full queue was last logged, and the items dropped since.
@@ -194,8 +209,9 @@ impl Shared {
             state.waiting.len() + state.busy < queue.num_consumers
         };
         if room {
-            state.waiting.push_back((signal, batch));
+            state.waiting.push_back(Waiting { signal, batch, items: count });
             drop(state);
+            self.pending(signal, 0, count);
             return self.wake.notify_one();
         }
         drop(state);
@@ -203,28 +219,37 @@ impl Shared {
     }
 
     /// The batches of one signal that wait, oldest first, up to a request's size.
-    fn take(&self) -> Option<(Signal, Vec<Arc<Vec<Observation>>>)> {
+    fn take(&self) -> Option<Taken> {
         let mut state = self.lock();
-        let (signal, first) = state.waiting.pop_front()?;
-        let mut size = first.len();
-        let mut batches = vec![first];
+        let Waiting { signal, batch, items } = state.waiting.pop_front()?;
+        let mut size = batch.len();
+        let mut taken = Taken { signal, batches: vec![batch], items };
         let mut at = 0;
-        while let Some((other, batch)) = state.waiting.get(at) {
-            if *other != signal {
+        while let Some(next) = state.waiting.get(at) {
+            if next.signal != signal {
                 at += 1;
                 continue;
             }
-            size += batch.len();
+            size += next.batch.len();
             if size > REQUEST_ITEMS {
                 break;
             }
-            batches.extend(state.waiting.remove(at).map(|(_, batch)| batch));
+            if let Some(next) = state.waiting.remove(at) {
+                taken.items += next.items;
+                taken.batches.push(next.batch);
+            }
         }
         state.busy += 1;
         if !state.waiting.is_empty() {
             self.wake.notify_one();
         }
-        Some((signal, batches))
+        Some(taken)
+    }
+
+    /// What this much of the queue was, and is now.
+    fn pending(&self, signal: Signal, from: usize, to: usize) {
+        let labels = [("exporter", self.id.as_str()), ("signal", signal.as_str())];
+        self.telemetry.counter(names::PENDING, &labels).shift(from as u64, to as u64);
     }
 
     fn sent(&self, signal: Signal, count: usize) {
@@ -362,7 +387,7 @@ impl Shared {
 
 async fn work<C: Client>(shared: Arc<Shared>, client: Arc<C>) {
     loop {
-        if let Some((signal, batches)) = shared.take() {
+        if let Some(Taken { signal, batches, items }) = shared.take() {
             let observations: Vec<&Observation> = batches.iter().flat_map(|batch| batch.iter()).collect();
             // Parts still to send, the next one last.
             let mut parts: Vec<&[&Observation]> = observations.chunks(REQUEST_ITEMS).rev().collect();
@@ -386,6 +411,7 @@ async fn work<C: Client>(shared: Arc<Shared>, client: Arc<C>) {
                 }
                 shared.deliver(client.as_ref(), signal, request, count).await;
             }
+            shared.pending(signal, items, 0);
             shared.lock().busy -= 1;
             continue;
         }

@@ -5,7 +5,7 @@ mod config;
 #[cfg(test)]
 mod tests;
 
-use pipeline::{Factory, Observation, Processor, Signal, Timestamp};
+use pipeline::{Factory, Observation, Processor, Signal, Tally, Timestamp};
 
 pub use config::Config;
 
@@ -66,5 +66,9 @@ impl Processor for Batch {
 
     fn finish(&mut self, _: Timestamp, out: &mut Vec<Observation>) {
         out.append(&mut self.held);
+    }
+
+    fn tally(&self) -> Tally {
+        Tally { held: self.held.len() as u64, ..Tally::default() }
     }
 }

@@ -34,7 +34,10 @@ impl Correlation {
     /// Takes a gateway's call.
     pub(super) fn gateway_call(&mut self, mut observation: Observation, call: ModelCall, out: &mut Vec<Observation>) {
         match (call.remote_parent, self.config.instrumented) {
-            (Some(_), Instrumented::Suppress) => return,
+            (Some(_), Instrumented::Suppress) => {
+                self.tally.merged += 1;
+                return;
+            }
             (Some(remote), Instrumented::Attach) => {
                 observation.context = Some(ids::call(remote, &call));
                 observation.kind = Kind::ModelCall(Box::new(call));

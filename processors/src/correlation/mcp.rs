@@ -73,6 +73,7 @@ impl Correlation {
                     }
                     self.with_tool(place, |tool| tool.mcp = Some(call.clone()));
                     self.answered(&info, &call, Request::Tool(place), out);
+                    self.tally.merged += 1;
                     return;
                 }
                 return self.tell_mcp(observation, call, under(own, tool), out);
@@ -87,7 +88,10 @@ impl Correlation {
         // In the trace of an agent that traces itself, what is nearer than the agent's span is known here.
         let remote = call.remote_parent.filter(|remote| turn.is_none_or(|turn| turn.trace_id != remote.trace_id));
         match (remote, self.config.instrumented, call.role) {
-            (Some(remote), Instrumented::Suppress, Role::Client) => self.mcp_places.keep(own, remote),
+            (Some(remote), Instrumented::Suppress, Role::Client) => {
+                self.mcp_places.keep(own, remote);
+                self.tally.merged += 1;
+            }
             (Some(remote), Instrumented::Attach | Instrumented::Suppress, _)
             | (Some(remote), Instrumented::Duplicate, Role::Server) => {
                 self.tell_mcp(observation, call, under(own, remote), out);

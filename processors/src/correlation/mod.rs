@@ -31,8 +31,8 @@ use std::{
 };
 
 use pipeline::{
-    BuildContext, ComponentError, Factory, Kind, Observation, ProcessKey, Processor, Signal, Timestamp,
-    observation::{ProcessInfo, TurnEnd},
+    BuildContext, ComponentError, Factory, Kind, Observation, ProcessKey, Processor, Signal, Tally, Timestamp,
+    observation::{ProcessInfo, ProcessPhase, TurnEnd},
     telemetry::Counter,
 };
 
@@ -91,6 +91,8 @@ pub struct Correlation {
     mcp_places: mcp::Places,
     servers: served::Servers,
     agents: behalf::Agents,
+    /// What was made and what became part of something else; `held` is counted where it is.
+    tally: Tally,
     evicted_processes: Counter,
     evicted_turns: Counter,
     evicted_held: Counter,
@@ -119,10 +121,18 @@ impl Correlation {
             mcp_places: mcp::Places::default(),
             servers: served::Servers::default(),
             agents: behalf::Agents::default(),
+            tally: Tally::default(),
             evicted_processes: Counter::default(),
             evicted_turns: Counter::default(),
             evicted_held: Counter::default(),
         }
+    }
+
+    /// Completes what goes on from `before`.
+    fn told(&mut self, out: &mut [Observation], before: usize) {
+        let new = out.get_mut(before..).unwrap_or_default();
+        self.tally.made += new.iter().filter(|observation| is_made(observation)).count() as u64;
+        self.tell_behalf(new);
     }
 
     /// Takes an observation that nothing holds back.
@@ -170,13 +180,13 @@ impl Processor for Correlation {
         if let Some(observation) = self.keep(observation, out) {
             self.take(observation, out);
         }
-        self.tell_behalf(out.get_mut(before..).unwrap_or_default());
+        self.told(out, before);
     }
 
     fn advance(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
         let before = out.len();
         self.expire(now, out);
-        self.tell_behalf(out.get_mut(before..).unwrap_or_default());
+        self.told(out, before);
         while let Some((time, key)) = self.ended.first().copied()
             && time.plus(GRACE) <= now
         {
@@ -195,6 +205,19 @@ impl Processor for Correlation {
         while let Some(turn) = self.turns.keys().next_back().copied() {
             self.close(turn, TurnEnd::Shutdown, now, out);
         }
-        self.tell_behalf(out.get_mut(before..).unwrap_or_default());
+        self.told(out, before);
+    }
+
+    fn tally(&self) -> Tally {
+        Tally { held: (self.held_count + self.waiting.len()) as u64, ..self.tally }
+    }
+}
+
+/// What only correlation makes.
+fn is_made(observation: &Observation) -> bool {
+    match &observation.kind {
+        Kind::ToolCall(_) | Kind::AgentTurn(_) | Kind::Finding(_) => true,
+        Kind::Process(process) => matches!(process.phase, ProcessPhase::Replaced),
+        _ => false,
     }
 }

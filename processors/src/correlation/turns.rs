@@ -140,6 +140,8 @@ impl Correlation {
         self.adopt(id, out);
         if told {
             out.push(Observation { context: Some(context), kind: Kind::ModelCall(Box::new(call)), ..observation });
+        } else {
+            self.tally.merged += 1;
         }
         if outcome == Outcome::Answered {
             self.close(id, TurnEnd::Answered, ended, out);

@@ -11,7 +11,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 use pipeline::{
-    Factory, Observation, Processor, Signal, Timestamp,
+    Factory, Observation, Processor, Signal, Tally, Timestamp,
     observation::{
         AgentTurn, Kind, McpCall, McpTarget, ModelCall, ProcessInfo, ProcessPhase, Role, ToolCall, Usage,
         metrics::{Metrics, Temporality},
@@ -50,6 +50,8 @@ pub struct Measure {
     told: Timestamp,
     /// Open sessions of the Model Context Protocol.
     sessions: Sessions,
+    /// All that came is in the points, or measures nothing; the points are made.
+    tally: Tally,
 }
 
 /// What one measurement needs.
@@ -74,7 +76,8 @@ impl Taken<'_> {
 impl Measure {
     /// Nothing was measured yet.
     pub fn new(config: Config) -> Self {
-        Self { config, services: BTreeMap::new(), since: None, told: Timestamp(0), sessions: Sessions::default() }
+        let (services, sessions) = (BTreeMap::new(), Sessions::default());
+        Self { config, services, since: None, told: Timestamp(0), sessions, tally: Tally::default() }
     }
 
     fn has(&self, profile: ProfileName) -> bool {
@@ -143,6 +146,7 @@ impl Measure {
             if !metrics.is_empty() {
                 let kind = Kind::Metrics(Box::new(Metrics { metrics }));
                 out.push(Observation::new(now, service.process.clone(), kind));
+                self.tally.made += 1;
             }
         }
         if self.config.temporality == Temporality::Delta {
@@ -154,6 +158,7 @@ impl Measure {
 
 impl Processor for Measure {
     fn process(&mut self, observation: Observation, _: &mut Vec<Observation>) {
+        self.tally.merged += 1;
         if matches!(observation.kind, Kind::ModelCall(_) | Kind::ToolCall(_) | Kind::AgentTurn(_) | Kind::McpCall(_)) {
             self.take(&observation);
         } else if matches!(&observation.kind, Kind::Process(process) if matches!(process.phase, ProcessPhase::Exit(_)))
@@ -178,6 +183,10 @@ impl Processor for Measure {
             let last = self.services.values().map(|(used, _)| *used).max().unwrap_or(now);
             self.collect(now.max(last), out);
         }
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally
     }
 }
 

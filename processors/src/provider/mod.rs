@@ -55,7 +55,7 @@ pub use config::{Config, Custom};
 use std::borrow::Cow;
 
 use pipeline::{
-    BuildContext, ComponentError, Factory, Observation, Processor, Signal,
+    BuildContext, ComponentError, Factory, Observation, Processor, Signal, Tally,
     observation::{
         Api, Content, ContentMode, Exchange, Kind, ModelCall, Parameters, Part, Protocol, Reply, Thread, Usage,
     },
@@ -82,12 +82,14 @@ pub fn factory() -> Factory<dyn Processor> {
 pub struct Provider {
     custom: providers::Table,
     content: ContentMode,
+    /// Exchanges that were no calls of a model.
+    others: u64,
 }
 
 impl Provider {
     /// A processor of this configuration.
     pub fn new(config: &Config) -> Self {
-        Self { custom: config.custom.clone().into(), content: config.mode() }
+        Self { custom: config.custom.clone().into(), content: config.mode(), others: 0 }
     }
 
     /// The call that an exchange was; `None` if it was none.
@@ -177,12 +179,19 @@ fn asking(exchange: &Exchange) -> (&[u8], &[u8]) {
 impl Processor for Provider {
     fn process(&mut self, mut observation: Observation, out: &mut Vec<Observation>) {
         if let Kind::Exchange(exchange) = &observation.kind {
-            let Some(call) = self.understand(exchange) else { return };
+            let Some(call) = self.understand(exchange) else {
+                self.others += 1;
+                return;
+            };
             observation.kind = Kind::ModelCall(Box::new(call));
         }
         if let Kind::McpCall(call) = &mut observation.kind {
             call.decide_content(self.content);
         }
         out.push(observation);
+    }
+
+    fn tally(&self) -> Tally {
+        Tally { merged: self.others, ..Tally::default() }
     }
 }

@@ -13,7 +13,7 @@ pub mod verify;
 use std::sync::Arc;
 
 use pipeline::{
-    BuildContext, ComponentError, Factory, Kind, Mode, Observation, Processor, Signal, Timestamp,
+    BuildContext, ComponentError, Factory, Kind, Mode, Observation, Processor, Signal, Tally, Timestamp,
     observation::{Finding, Host, ProcessInfo, Severity},
     record::{Envelope, Record, Value},
 };
@@ -53,6 +53,8 @@ pub struct Signing {
     signed: bool,
     host: Arc<Host>,
     latest: Timestamp,
+    /// Records that close the chain.
+    made: u64,
 }
 
 impl Signing {
@@ -91,6 +93,7 @@ impl Signing {
             signed: false,
             host: Arc::default(),
             latest: Timestamp::default(),
+            made: 0,
         })
     }
 
@@ -149,8 +152,13 @@ impl Processor for Signing {
             };
             let closing = Observation::new(now.max(self.latest), process, Kind::Finding(Box::new(finding)));
             self.process(closing, out);
+            self.made += 1;
         }
         self.save();
+    }
+
+    fn tally(&self) -> Tally {
+        Tally { made: self.made, ..Tally::default() }
     }
 }
 

@@ -85,7 +85,9 @@ pub struct Intake {
     pub names: Names,
     /// Where frames go.
     pub queue: Arc<Queue>,
-    /// Frames that found no room.
+    /// Events that were read.
+    pub read: Counter,
+    /// Events that found no room.
     pub dropped: Counter,
     /// Whether TLS is to be attached to.
     pub tls: bool,
@@ -115,6 +117,7 @@ impl Delivery for Intake {
         if self.tls {
             self.account(&events);
         }
+        self.read.add(events.len() as u64);
         if events.is_empty() && self.ticked.elapsed() < IDLE {
             return;
         }

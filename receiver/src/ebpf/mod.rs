@@ -116,13 +116,14 @@ impl Receiver for Ebpf {
         // Events of processes that start from here on wait in the rings until the snapshot is taken.
         let only_self = command.is_some().then(std::process::id);
         queue.push(snapshot(&proc, &mut names, only_self));
-        let labels = [("receiver", self.context.id.as_str()), ("reason", "queue_full")];
+        let id = ("receiver", self.context.id.as_str());
         let intake = Intake {
             targets: targets.clone(),
             proc,
             names,
             queue: queue.clone(),
-            dropped: self.context.telemetry.counter(names::KERNEL_DROPPED, &labels),
+            read: self.context.telemetry.counter(names::READ, &[id]),
+            dropped: self.context.telemetry.counter(names::KERNEL_DROPPED, &[id, ("reason", names::QUEUE_FULL)]),
             tls: self.config.capture.tls,
             facts: HashMap::new(),
             ticked: begun,

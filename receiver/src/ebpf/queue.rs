@@ -47,9 +47,10 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes frames without waiting. Gives the number that had to be dropped.
+    /// Takes frames without waiting. Gives the number of events that had to be dropped.
     pub fn push(&self, mut frames: Vec<Frame>) -> u64 {
-        let before = frames.len();
+        let events = |frames: &[Frame]| frames.iter().filter(|frame| matches!(frame, Frame::Event(_))).count();
+        let before = events(&frames);
         let mut state = self.lock();
         let mut bytes = size(&frames);
         if state.bytes.saturating_add(bytes) > self.limit {
@@ -60,7 +61,7 @@ impl Queue {
                 bytes = 0;
             }
         }
-        let dropped = before - frames.len();
+        let dropped = before.saturating_sub(events(&frames));
         if !frames.is_empty() {
             state.bytes += bytes;
             state.frames.push_back(frames);
@@ -128,10 +129,13 @@ mod tests {
 
     #[test]
     fn plaintext_gives_way_to_process_events() {
+        let exit =
+            Event { time: 0, process: ProcessKey::default(), tid: 0, kind: EventKind::Exit { code: 0, signal: 0 } };
         let queue = Queue::new(2000);
         assert_eq!(queue.push(vec![data(1000)]), 0);
         assert_eq!(queue.push(vec![data(1000), Frame::Tick(1)]), 1);
-        assert_eq!(queue.push((0..20).map(Frame::Tick).collect()), 20);
+        let exits = (0..20).map(|time| Event { time, ..exit.clone() });
+        assert_eq!(queue.push(exits.map(Frame::Event).collect()), 20);
         assert!(matches!(queue.pop(Duration::ZERO), Taken::Frames(frames) if frames.len() == 1));
         assert!(matches!(queue.pop(Duration::ZERO), Taken::Frames(frames) if matches!(frames[..], [Frame::Tick(1)])));
         assert!(matches!(queue.pop(Duration::ZERO), Taken::Nothing));

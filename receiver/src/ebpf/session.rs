@@ -78,13 +78,18 @@ impl Session {
 
     /// Works until the queue is closed and empty.
     pub fn run(mut self) -> Result<(), Error> {
+        let assembled = self.telemetry.counter(names::ASSEMBLED, &[("receiver", self.id.as_str())]);
         let pulse = self.telemetry.counter(names::PULSE, &[("receiver", self.id.as_str())]);
         let mut beaten = Instant::now();
         self.frames(vec![self.beat(false)]);
         loop {
             pulse.add(1);
             match self.queue.pop(Duration::from_millis(500)) {
-                Taken::Frames(frames) => self.frames(frames),
+                Taken::Frames(frames) => {
+                    let events = frames.iter().filter(|frame| matches!(frame, Frame::Event(_))).count();
+                    self.frames(frames);
+                    assembled.add(events as u64);
+                }
                 Taken::Nothing => {}
                 Taken::Closed => break,
             }
@@ -134,11 +139,11 @@ impl Session {
             self.telemetry.counter(names::KERNEL_DROPPED, &labels).set(count);
             counts.push((format!("kernel.dropped.{reason}"), count));
         }
-        let labels = [("receiver", self.id.as_str()), ("reason", "queue_full")];
+        let labels = [("receiver", self.id.as_str()), ("reason", names::QUEUE_FULL)];
         counts.push(("queue.dropped".to_owned(), self.telemetry.counter(names::KERNEL_DROPPED, &labels).get()));
-        // What became of what was seen: an exporter's items are sent, dropped for a reason, or still there.
+        // What became of what was seen, stage by stage (`pipeline::ledger`).
         for ((name, labels), count) in self.telemetry.snapshot() {
-            if [names::SEEN, names::OFFERED, names::EXPORTED, names::EXPORT_DROPPED].contains(&name) {
+            if names::CHAIN.contains(&name) && (count > 0 || name == names::SEEN) {
                 let labels: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
                 counts.push((format!("{}/{}", name.trim_start_matches("onlooker."), labels.join("/")), count));
             }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use pipeline::{
-    ConnectionKey, Kind, Observation, ProcessKey, Processor, SpanContext, SpanId, Timestamp,
+    ConnectionKey, Kind, Observation, ProcessKey, Processor, SpanContext, SpanId, Tally, Timestamp,
     observation::{
         Agent, AgentTurn, Api, CallError, Connection, ConnectionPhase, Deed, Exit, File, McpCall, McpTarget, ModelCall,
         Operation, Parameters, Process, ProcessInfo, ProcessPhase, Reply, RequestedTool, Role, ServerAddress, Thread,
@@ -20,6 +20,7 @@ pub struct World {
     pub infos: BTreeMap<u32, ProcessInfo>,
     pub now: u64,
     calls: u32,
+    given: u64,
     /// How often each pid was used before.
     reused: BTreeMap<u32, u64>,
 }
@@ -40,6 +41,7 @@ impl World {
             infos: BTreeMap::new(),
             now: 1_000_000,
             calls: 0,
+            given: 0,
             reused: BTreeMap::new(),
         }
     }
@@ -49,11 +51,23 @@ impl World {
         Timestamp(self.now)
     }
 
+    fn give(&mut self, observation: Observation) {
+        self.given += 1;
+        self.correlation.process(observation, &mut self.out);
+        self.balance();
+    }
+
+    /// All that came and was made went on, is held, or became part of something else.
+    fn balance(&self) {
+        let Tally { made, merged, held } = self.correlation.tally();
+        assert_eq!(self.given + made, self.out.len() as u64 + merged + held);
+    }
+
     fn emit(&mut self, pid: u32, phase: ProcessPhase) {
         let time = self.tick();
         let info = Arc::new(self.infos.get(&pid).cloned().unwrap_or_default());
         let kind = Kind::Process(Box::new(Process { phase }));
-        self.correlation.process(Observation::new(time, info, kind), &mut self.out);
+        self.give(Observation::new(time, info, kind));
     }
 
     /// A process that was running before.
@@ -189,7 +203,7 @@ impl World {
             turn: None,
         };
         let before = self.out.len();
-        self.correlation.process(Observation::new(ended, info, Kind::ModelCall(Box::new(model))), &mut self.out);
+        self.give(Observation::new(ended, info, Kind::ModelCall(Box::new(model))));
         let made = self.out[before..].iter().find(|o| matches!(o.kind, Kind::ModelCall(_)));
         made.and_then(|o| o.context)
     }
@@ -217,14 +231,14 @@ impl World {
         let info = Arc::new(self.infos.get(&pid).cloned().unwrap_or_default());
         let before = self.out.len();
         let observation = Observation::new(call.ended, info, Kind::McpCall(Box::new(call)));
-        self.correlation.process(observation, &mut self.out);
+        self.give(observation);
         self.out.get(before..)?.iter().find(|made| matches!(made.kind, Kind::McpCall(_)))?.context
     }
 
     fn told(&mut self, pid: u32, kind: Kind) -> SpanContext {
         let time = self.tick();
         let info = Arc::new(self.infos.get(&pid).cloned().unwrap_or_default());
-        self.correlation.process(Observation::new(time, info, kind), &mut self.out);
+        self.give(Observation::new(time, info, kind));
         self.out.last().and_then(|o| o.context).expect("a deed has a context")
     }
 
@@ -244,6 +258,8 @@ impl World {
     pub fn finish(&mut self) {
         let now = self.tick();
         self.correlation.finish(now, &mut self.out);
+        self.balance();
+        assert_eq!(self.correlation.tally().held, 0);
     }
 
     pub fn turns(&self) -> Vec<(&AgentTurn, SpanContext)> {
