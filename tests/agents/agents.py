@@ -73,7 +73,7 @@ CLIENTS = [
            files={".qwen/settings.json": json.dumps({"security": {"auth": {"selectedType": "openai"}}, "privacy": {"usageStatisticsEnabled": False}})}),
     Client("pi", "OpenSSL in Node (exported)", "HTTP/1.1, SSE", ["{npm}/pi", "-p", "--provider", "local", "--model", "gpt-4o", "{prompt}"], npm="@mariozechner/pi-coding-agent", env={**OPENAI},
            files={".pi/agent/models.json": PI_MODELS}),
-    Client("copilot", "OpenSSL 3.5 in runtime.node (static, stripped)", "HTTP/1.1, SSE", ["{npm}/copilot", "-p", "{prompt}", "--allow-all-tools", "--model", "gpt-4o"], npm="@github/copilot",
+    Client("copilot", "OpenSSL 3.5 in runtime.node (static, stripped)", "HTTP/1.1, SSE", ["{npm}/copilot", "-p", "{prompt}", "--allow-all", "--model", "gpt-4o"], npm="@github/copilot",
            env={"COPILOT_PROVIDER_BASE_URL": "{url}/v1", "COPILOT_PROVIDER_TYPE": "openai", "COPILOT_PROVIDER_API_KEY": KEY, "COPILOT_MODEL": "gpt-4o", "COPILOT_OFFLINE": "true"}),
     Client("aider", "OpenSSL (libssl)", "HTTP/1.1, SSE", ["{home}/venv-aider/bin/aider", "--no-git", "--yes-always", "--no-check-update", "--analytics-disable", "--no-show-model-warnings", "--model", "openai/gpt-4o", "--message", "{prompt}"],
            pip=["aider-chat"], python="3.12", env={**OPENAI, "OPENAI_API_BASE": "{url}/v1"}),
@@ -114,11 +114,13 @@ class Stage:
     def install(self, client):
         if client.npm:
             packages = [client.npm] if isinstance(client.npm, str) else client.npm
-            folder = self.home / "npm" / (client.npm.split("/")[-1] if packages == [client.npm] else "sdk")
+            folder = self.home / "npm" / (client.npm.lstrip("@").removesuffix("/cli").split("/")[-1] if packages == [client.npm] else "sdk")
             if not all((folder / "node_modules" / package).exists() for package in packages):
                 folder.mkdir(parents=True, exist_ok=True)
                 subprocess.run(["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", folder, *packages], check=True)
-            return folder / "node_modules/.bin"
+            binaries = folder / "node_modules/.bin"
+            binaries.mkdir(exist_ok=True)  # a package of one system's program alone has none
+            return binaries
         venv = pathlib.Path(fill(client.argv[0], {"home": str(self.home)})).parent.parent
         if client.pip and not venv.exists():
             python = shutil.which(f"python{client.python}") if client.python else None
@@ -158,7 +160,8 @@ def run(stage, client, prompt, options):
     provider = subprocess.Popen([python, PROVIDER / front[0], *front[1:], stage.cert, stage.key, ledger], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                 env={**os.environ, "E2E_COMMAND": options.command, **({"E2E_STEPS": json.dumps(options.steps)} if getattr(options, "steps", None) else {})})
     port = provider.stdout.readline().strip()
-    values = {"url": f"{'http' if needs.get('plain') else 'https'}://localhost:{port}", "port": port, "npm": str(binaries), "home": str(stage.home), "prompt": prompt, "cert": str(stage.authority)}
+    values = {"url": f"{'http' if needs.get('plain') else 'https'}://localhost:{port}", "port": port, "npm": str(binaries), "home": str(stage.home), "prompt": prompt, "cert": str(stage.authority),
+              "work": str(work), "own": str(own)}
     for name, text in (client.files or {}).items():
         (own / name).parent.mkdir(parents=True, exist_ok=True)
         (own / name).write_text(fill(text, values))

@@ -11,7 +11,7 @@ hangs under a call that its command did not start. Needs strace; agents are inst
 import argparse, collections, copy, json, pathlib, re, shlex, sys, tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "agents"))
-import agents
+import agents, clients
 
 GIT = ("git init -q repo; cd repo; git config user.email e2e; git config user.name e2e; echo one > file.txt; git add .; git commit -qm one; cd ..; "
        "git clone -q repo copy; sed -i s/one/two/ copy/file.txt; cat copy/file.txt")
@@ -177,10 +177,11 @@ def check(calls, out):
             above.add(id)
             shells.add(entry["pid"])
             id = entry["parent"]
+    around = {spans[id]["pid"] for id in above - used}
     for entry in processes:
-        owner = tool_of(entry)
+        owner, parent = tool_of(entry), spans.get(entry["parent"])
         # What such a shell runs on its own, as a login shell does for its profile, is rightly there.
-        if owner is not None and entry["id"] not in used and entry["pid"] not in shells and entry["parent"] not in above - used:
+        if owner is not None and entry["id"] not in used and entry["pid"] not in shells and (parent is None or parent["pid"] not in around):
             wrong.append(f"pid {entry['pid']} {short(entry['argv'])} hangs under {owner['attributes'].get('gen_ai.tool.call.id')}, which did not start it")
     return count, wrong, len(turns)
 
@@ -194,11 +195,12 @@ def main():
     parser.add_argument("--home", type=pathlib.Path, required=True)
     parser.add_argument("--onlooker", default="onlooker")
     parser.add_argument("--agents", default="claude-code,codex")
+    parser.add_argument("--bare", action="store_true", help="without onlooker, to see whether the agent itself works")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
-    options.home, options.bare, options.command = options.home.resolve(), False, ""
+    options.home, options.command = options.home.resolve(), ""
     stage, failed = agents.Stage(options.home), False
-    for client in agents.CLIENTS:
+    for client in [*agents.CLIENTS, *clients.CLIENTS]:
         if client.name not in options.agents.split(","):
             continue
         for name, steps in SCENARIOS.items():
@@ -218,6 +220,9 @@ def main():
             if len(ids) != len(traces):
                 print(f"| {client.name} | {name} | not run: {len(ids)} calls of {len(traces)}, exit {code}, logs {logs} |", flush=True)
                 failed = True
+                continue
+            if options.bare:
+                print(f"| {client.name} | {name} | {[trace and trace.exists() for trace in traces]} |", flush=True)
                 continue
             calls = [(id, truth(trace) if trace and trace.exists() else [] if trace else None) for id, trace in zip(ids, traces)]
             count, wrong, turns = check(calls, logs / "out.jsonl")

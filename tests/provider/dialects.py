@@ -44,14 +44,17 @@ def gemini(p, handler, path, request):
         p.ledger(api="gemini", model=model, status=how["status"], error=str(how["status"]), stream=stream)
         return handler.document(how["status"], {"error": {"code": how["status"], "message": "invented failure", "status": "X"}})
     n = p.number()
-    name, arguments = p.shell_call(tools, os.environ.get("E2E_COMMAND", "echo hello"))
+    commands = p.scripted(tools)
+    if commands is None:
+        commands = [os.environ.get("E2E_COMMAND", "echo hello")] if how["tool"] else []
+    calls = [{"id": f"call_e2e{n}_{at}", "name": name, "args": arguments} for at, (name, arguments) in enumerate(p.shell_call(tools, command) for command in commands)]
     usage = {"promptTokenCount": 500 + n, "candidatesTokenCount": 50 + n, "thoughtsTokenCount": 9, "cachedContentTokenCount": 128,
              "totalTokenCount": 559 + 2 * n}
     truth = dict(api="gemini", id=f"gem_e2e{n}", model=model, response_model=model + "-001", input=500 + n, output=59 + n, cached=128,
-                 reasoning=9, finish=["STOP"], stream=stream, status=200, tools=[])
+                 reasoning=9, finish=["STOP"], stream=stream, status=200, tools=[call["id"] for call in calls])
     base = {"modelVersion": model + "-001", "responseId": f"gem_e2e{n}", "usageMetadata": usage}
     piece = lambda parts, **more: {**base, "candidates": [{"index": 0, "content": {"role": "model", "parts": parts}, **more}]}
-    body = [{"functionCall": {"name": name, "args": arguments}}] if how["tool"] else [{"text": f"word{i} "} for i in range(how["chunks"])]
+    body = [{"functionCall": call} for call in calls] or [{"text": f"word{i} "} for i in range(how["chunks"])]
     p.ledger(**truth)
     if not stream:
         return handler.document(200, piece(body, finishReason="STOP"))

@@ -47,7 +47,7 @@ def steer(text, tools=None):
 
 
 SHELLS = ("Bash", "bash", "shell", "run_shell_command", "exec_command", "shell_command", "local_shell", "execute_command",
-          "run_commands", "run_command", "run_terminal_cmd")
+          "run_commands", "run_command", "run_terminal_cmd", "Shell", "execute_bash", "terminal", "agent_run_shell_command", "execute")
 
 
 def shell_call(tools, command):
