@@ -1,5 +1,5 @@
 """Agents for deeds.py beside those of tests/agents: how each is installed, told where its model is, and asked."""
-import json
+import json, pathlib
 
 import agents
 from agents import Client, KEY
@@ -60,6 +60,7 @@ def named(name):
     return next(client for client in agents.CLIENTS if client.name == name)
 
 
+PERSISTENT = str(pathlib.Path(__file__).resolve().parent / "persistent.py")
 SDKS = ["@openai/codex-sdk", "@anthropic-ai/claude-agent-sdk"]
 CLIENTS = [
     Client("continue", "", "", ["{npm}/cn", "-p", "--auto", "--config", "{own}/config.yaml", "{prompt}"], npm="@continuedev/cli",
@@ -71,4 +72,7 @@ CLIENTS = [
     Client("claude sdk", "", "", ["node", "--input-type=module", "-e", CLAUDE_SDK], npm=SDKS, env=named("claude-code").env),
     Client("mistral-vibe", "", "", ["{home}/venv-vibe/bin/vibe", "-p", "{prompt}", "--auto-approve", "--trust"], pip=["mistral-vibe"], python="3.12",
            env=openai(), files={".vibe/config.toml": VIBE}),
+    Client("gptme", "", "", ["{home}/venv-gptme/bin/gptme", "-n", "-t", "shell", "--tool-format", "tool", "-m", "openai/gpt-4o", "--context", "files", "{prompt}"],
+           pip=["gptme"], python="3.12", env=openai(OPENAI_API_BASE="{url}/v1")),
+    *(Client(f"one shell by {how}", "", "", ["{home}/venv-sdk/bin/python", PERSISTENT, how, "{url}", "{prompt}"], env={"OPENAI_API_KEY": KEY}) for how in ("pipe", "pty")),
 ]
