@@ -22,7 +22,7 @@ static __always_inline int asked(__u32 number, __u32 when)
 	if (!bits || !(*bits & when))
 		return 0;
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	if (!bpf_map_lookup_elem(&WATCHED, &tgid))
+	if (!watched(tgid))
 		return 0;
 	struct task_struct *task = (void *)bpf_get_current_task();
 	return !(BPF_CORE_READ(task, thread_info.status) & TS_COMPAT);

@@ -63,6 +63,11 @@ __attribute__((noinline)) int tell_file(__u64 deed)
 	if (!deeds)
 		return 0;
 	__u64 thread = bpf_get_current_pid_tgid();
+	/* Half of the ring is for those that are watched. */
+	if (bpf_ringbuf_query(&FILES, BPF_RB_AVAIL_DATA) > FILES_SIZE / 2 && candidate(thread >> 32)) {
+		drop(DROP_CANDIDATE, 1);
+		return 0;
+	}
 	deeds->event.deed = deed;
 	deeds->event.path = deeds->sizes[0];
 	deeds->event.other = deeds->sizes[1];

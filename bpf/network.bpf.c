@@ -144,7 +144,7 @@ static __always_inline void begin(struct sock *sk, __u64 key)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 	__u32 tgid = thread >> 32;
-	if (!bpf_map_lookup_elem(&WATCHED, &tgid))
+	if (!watched(tgid))
 		return;
 	/* MPTCP has these states, too, and so have the connections that it is made of: its system calls tell. */
 	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP || BPF_CORE_READ(sk, sk_socket, sk) != sk)
@@ -241,7 +241,7 @@ int network_enter_connect(struct enter_connect *ctx)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 	__u32 tgid = thread >> 32;
-	if (!bpf_map_lookup_elem(&WATCHED, &tgid))
+	if (!watched(tgid))
 		return 0;
 	struct file *file;
 	struct socket *socket = socket_of(ctx->fd, &file);
@@ -400,7 +400,7 @@ static __always_inline int accepted(struct exit *ctx)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 	__u32 tgid = thread >> 32;
-	if (ctx->result < 0 || !bpf_map_lookup_elem(&WATCHED, &tgid))
+	if (ctx->result < 0 || !watched(tgid))
 		return 0;
 	struct file *file;
 	struct socket *socket = socket_of(ctx->result, &file);

@@ -7,6 +7,32 @@
 /* include/uapi/asm-generic/mman-common.h */
 #define PROT_EXEC 0x4
 
+struct file_id {
+	__u64 inode;
+	__u32 dev;
+	__u32 pad;
+};
+
+/* Programs that are likely to become agents, as user space has found out. */
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 4096); __type(key, struct file_id); __type(value, __u8); } CANDIDATES SEC(".maps");
+
+/* A program begins: if it is likely to become an agent, its process counts as watched for a while. Not inlined, and never
+ * over what user space wrote: a process that is watched stays so. */
+static __attribute__((noinline)) int consider(__u64 inode, __u32 dev, __u32 tgid, __u64 start)
+{
+	struct config *config = settings();
+	struct file_id program = {.inode = inode, .dev = dev};
+	if (!config || !config->lookback || !bpf_map_lookup_elem(&CANDIDATES, &program))
+		return 0;
+	struct watch watch = {.start = start, .until = bpf_ktime_get_boot_ns() + (__u64)config->lookback * 1000000};
+	struct watch *known = bpf_map_lookup_elem(&WATCHED, &tgid);
+	if (!known)
+		bpf_map_update_elem(&WATCHED, &tgid, &watch, BPF_NOEXIST);
+	else if (known->until)
+		known->until = watch.until;
+	return 0;
+}
+
 /* One slot a level: a moving index into the event makes old verifiers give up. */
 static __always_inline void read_cwd(struct task_struct *task, struct exec_event *event)
 {
@@ -59,11 +85,18 @@ int process_exec(__u64 *ctx)
 
 	if (!wanted(tgid))
 		return 0;
+	struct inode *inode = BPF_CORE_READ(bprm, file, f_inode);
+	__u64 number = BPF_CORE_READ(inode, i_ino);
+	__u32 dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	consider(number, dev, tgid, leader_start(task));
 	struct exec_event *event = bpf_ringbuf_reserve(&LIFECYCLE, sizeof(*event), 0);
 	if (!event) {
 		drop(DROP_LIFECYCLE_RING, 1);
 		return 0;
 	}
+	event->inode = number;
+	event->dev = dev;
+	event->pad = 0;
 	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
 	event->parent_tgid = BPF_CORE_READ(parent, tgid);
 	event->parent_start = leader_start(parent);
@@ -118,8 +151,12 @@ int process_fork(__u64 *ctx)
 	int from_self = tgid == config->self;
 	forget(&WATCHED, child_tgid, child_start);
 	forget(&EXCLUDED, child_tgid, child_start);
-	if (from_self ? config->watch_children : bpf_map_lookup_elem(&WATCHED, &tgid) != 0)
-		bpf_map_update_elem(&WATCHED, &child_tgid, &child_start, BPF_ANY);
+	struct watch below = {.start = child_start};
+	struct watch *above = from_self ? 0 : bpf_map_lookup_elem(&WATCHED, &tgid);
+	if (above)
+		below.until = above->until;
+	if (from_self ? config->watch_children : above && (!below.until || bpf_ktime_get_boot_ns() < below.until))
+		bpf_map_update_elem(&WATCHED, &child_tgid, &below, BPF_ANY);
 	if (!from_self && bpf_map_lookup_elem(&EXCLUDED, &tgid))
 		bpf_map_update_elem(&EXCLUDED, &child_tgid, &child_start, BPF_ANY);
 	if (!wanted(child_tgid))
@@ -180,12 +217,6 @@ int process_exit(__u64 *ctx)
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }
-
-struct file_id {
-	__u64 inode;
-	__u32 dev;
-	__u32 pad;
-};
 
 /* Files whose mapping was told already. */
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct file_id); __type(value, __u8); } MAPPED SEC(".maps");

@@ -306,7 +306,7 @@ int security_exec(__u64 *ctx)
 	struct task_struct *task = (void *)ctx[0];
 	struct linux_binprm *bprm = (void *)ctx[2];
 	__u32 tgid = BPF_CORE_READ(task, tgid);
-	if (!bpf_map_lookup_elem(&WATCHED, &tgid))
+	if (!watched(tgid))
 		return 0;
 	struct file *file = BPF_CORE_READ(bprm, file);
 	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);

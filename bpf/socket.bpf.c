@@ -577,7 +577,7 @@ struct exit {
 static __always_inline int arguments(struct registers *registers)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	if (!bpf_map_lookup_elem(&WATCHED, &tgid))
+	if (!watched(tgid))
 		return 1;
 	void *saved;
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
@@ -736,7 +736,7 @@ int socket_close(struct enter_close *ctx)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 	__u32 tgid = thread >> 32;
-	if (!bpf_map_lookup_elem(&WATCHED, &tgid))
+	if (!watched(tgid))
 		return 0;
 	struct file *file = file_of(ctx->fd);
 	if (!file)

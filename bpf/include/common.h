@@ -13,13 +13,20 @@ struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 64 << 20); } PA
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4 << 20); } NETWORK SEC(".maps");
 
 /* And for files, and for changes of rights, which a flood of files must not hide. */
-struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 8 << 20); } FILES SEC(".maps");
+#define FILES_SIZE (8 << 20)
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, FILES_SIZE); } FILES SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 256 << 10); } SECURITY SEC(".maps");
 
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct config); } CONFIG SEC(".maps");
 
-/* tgid → start_boottime of its leader. */
-struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, __u32); __type(value, __u64); } WATCHED SEC(".maps");
+/* How long a process is watched. Candidates, which are likely to become agents, are in the same map, so that it costs nobody
+ * else a look into another one; user space takes out those whose time is over. */
+struct watch {
+	__u64 start; /* start_boottime of its leader */
+	__u64 until; /* 0: it is watched; else it is a candidate until this time (bpf_ktime_get_boot_ns) */
+};
+/* By tgid. */
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, __u32); __type(value, struct watch); } WATCHED SEC(".maps");
 
 /* Processes that rules exclude (host scope). */
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, __u32); __type(value, __u64); } EXCLUDED SEC(".maps");
@@ -45,6 +52,19 @@ static __always_inline struct config *settings(void)
 	return bpf_map_lookup_elem(&CONFIG, &zero);
 }
 
+/* Whether a process is watched, or a candidate. */
+static __always_inline int watched(__u32 tgid)
+{
+	struct watch *watch = bpf_map_lookup_elem(&WATCHED, &tgid);
+	return watch && (!watch->until || bpf_ktime_get_boot_ns() < watch->until);
+}
+
+static __always_inline int candidate(__u32 tgid)
+{
+	struct watch *watch = bpf_map_lookup_elem(&WATCHED, &tgid);
+	return watch && watch->until;
+}
+
 /* Whether this process's events are wanted. */
 static __always_inline int wanted(__u32 tgid)
 {
@@ -53,7 +73,7 @@ static __always_inline int wanted(__u32 tgid)
 		return 0;
 	if (config->scope == SCOPE_HOST)
 		return !bpf_map_lookup_elem(&EXCLUDED, &tgid);
-	return bpf_map_lookup_elem(&WATCHED, &tgid) != 0;
+	return watched(tgid);
 }
 
 static __always_inline void fill_header(struct event_header *header, __u32 type, __u32 size, __u32 tgid, __u32 tid, __u64 start)

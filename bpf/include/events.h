@@ -46,6 +46,9 @@ struct exec_event {
 	__u32 args_size;      /* bytes in args, at most ARGS_SIZE */
 	__u32 args_truncated; /* 1 if there was more */
 	__u32 cwd_state;      /* 1: every name up to the root is there, whole; 0: not */
+	__u64 inode;          /* of the program's file, as the kernel names it */
+	__u32 dev;            /* major << 20 | minor */
+	__u32 pad;
 	char filename[FILENAME_SIZE];
 	/* Names from the working directory upwards; empty slots are mount crossings or unused. */
 	char cwd[CWD_LEVELS][CWD_NAME_SIZE];
@@ -269,7 +272,8 @@ enum drop_reason {
 	DROP_FILE_RING = 8,      /* events of files that their ring had no room for */
 	DROP_FILE_MAP = 9,       /* reads and writes of files that their map had no room for */
 	DROP_SECURITY_RING = 10, /* changes of rights and the like that their ring had no room for */
-	DROP_REASONS = 11,
+	DROP_CANDIDATE = 11,     /* events of candidates' files that gave way to those of watched processes */
+	DROP_REASONS = 12,
 };
 
 enum scope {
@@ -282,6 +286,7 @@ struct config {
 	__u32 scope;
 	__u32 watch_children; /* 1: what `self` forks is watched */
 	__u32 capture;        /* CAPTURE_… */
+	__u32 lookback;       /* for how long a candidate is treated as watched, ms; 0: there are none */
 };
 
 /* What is taken from sockets and pipes. */

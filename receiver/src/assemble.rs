@@ -11,10 +11,11 @@ mod opaque;
 mod plaintext;
 mod recent;
 mod security;
+mod standing;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use pipeline::{
     ConnectionKey, Kind, Observation, ProcessKey, Timestamp,
@@ -36,8 +37,9 @@ use self::{
     network::{Done, Network},
     opaque::{Closed, Learned, Opaque},
     plaintext::{Plaintext, Seen},
-    recent::Recent,
+    recent::{Recent, What},
     security::Rights,
+    standing::Standing,
 };
 use crate::{
     event::{Chunk, Clock, Event, EventKind, Socket, SocketKind, Source},
@@ -54,6 +56,9 @@ const PLAIN_EXCHANGES: u32 = 8;
 
 /// How far up it is looked for who looked up a name.
 const GENERATIONS: usize = 16;
+
+/// How long after it was recognised a process's children are named to the kernel side one by one.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// What the kernel side is to be told. A replay has nobody to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +98,12 @@ pub struct Assembler {
     plain: HashMap<(ProcessKey, u64), u32>,
     observer: Arc<ProcessInfo>,
     now: Timestamp,
+    /// Whether there is a recording.
+    recorded: bool,
+    /// The latest frame is not to be recorded.
+    withheld: bool,
+    /// What was withheld and is to be recorded now.
+    released: Vec<Event>,
 }
 
 impl Assembler {
@@ -121,10 +132,13 @@ impl Assembler {
             files: Files::new(header.settings.files.as_ref(), header.clock),
             rights: Rights::new(header.clock),
             counts: Vec::new(),
-            recent: Recent::default(),
+            recent: Recent::new(header.settings.lookback),
             plain: HashMap::new(),
             observer: Arc::new(observer),
             now: Timestamp(0),
+            recorded: false,
+            withheld: false,
+            released: Vec::new(),
         }
     }
 
@@ -146,6 +160,7 @@ impl Assembler {
         out: &mut Vec<Observation>,
         commands: &mut Vec<Command>,
     ) -> Option<Timestamp> {
+        self.withheld = false;
         match frame {
             Frame::Header(_) => None,
             Frame::Facts(facts) => {
@@ -162,14 +177,7 @@ impl Assembler {
                 self.now = self.now.max(self.clock.wall(*time));
                 self.recent.expire(self.now);
                 self.connections.expire(*time);
-                let mut outcomes = Vec::new();
-                self.mcp.expire(*time, &mut outcomes);
-                self.files.expire(*time, out);
-                self.rights.expire(*time, out);
-                self.mcp(outcomes, out, commands);
-                let mut done = Vec::new();
-                self.network.expire(*time, self.clock, &mut done);
-                self.connected(done, out);
+                self.pass(*time, out, commands);
                 let over = self.lookups.expire(*time, self.clock);
                 self.looked_up(over, out);
                 let mut ready = Vec::new();
@@ -215,7 +223,8 @@ impl Assembler {
         match &event.kind {
             EventKind::Exec(exec) => {
                 // What the process did before, its earlier program did.
-                self.deeds_end(event.process, out);
+                let key = self.table.key(event.process);
+                self.deeds_end(key, out);
                 let entry = self.table.exec(event.process, exec, event.time);
                 entry.watched |= self.settings.scope == Scope::Tree;
                 let key = entry.info.key;
@@ -224,10 +233,16 @@ impl Assembler {
             }
             EventKind::Fork { child } => {
                 let follow = self.settings.follow_children;
-                let parent_watched = self.table.get(event.process).is_some_and(|parent| parent.watched);
+                let parent = self.table.get(event.process);
+                let parent_watched = parent.is_some_and(|parent| parent.watched);
+                // The kernel side may not have known yet that it is watched.
+                let fresh = parent.and_then(|parent| parent.recognised).is_some_and(|at| time.since(at) < FRESH);
                 let entry = self.table.fork(event.process, *child);
                 entry.watched |= self.settings.scope == Scope::Tree || (follow && parent_watched && !entry.excluded);
                 let key = entry.info.key;
+                if entry.watched && fresh {
+                    commands.push(Command::Watch(*child));
+                }
                 self.process(key, time, ProcessPhase::Fork, out);
             }
             EventKind::Exit { code, signal } => {
@@ -238,63 +253,31 @@ impl Assembler {
                 let mut seen = Vec::new();
                 self.plaintext.exit(key, event.time, &mut seen);
                 self.seen(seen, out, commands);
-                let mut outcomes = Vec::new();
-                self.mcp.exit(key, event.time, &mut outcomes);
-                self.mcp(outcomes, out, commands);
                 for closed in self.opaque.exit(key, event.time) {
                     self.unreadable(closed, out);
                 }
                 self.opaque.exited(key);
                 self.join.exited(key);
                 self.plain.retain(|(process, _), _| *process != key);
-                let mut done = Vec::new();
-                self.network.exit(key, event.time, self.clock, &mut done);
-                self.connected(done, out);
                 let over = self.lookups.exit(key, event.time, self.clock);
                 self.looked_up(over, out);
                 let signal = (*signal != 0).then_some(*signal);
-                self.deeds_end(event.process, out);
+                self.ends(key, event.time, out, commands);
                 self.process(key, time, ProcessPhase::Exit(Exit { code: *code, signal }), out);
                 self.table.exit(event.process);
             }
             EventKind::Map { .. } => {}
-            EventKind::File(file) if self.settings.files.is_some() => {
-                if let Some(info) = self.doer(event.process) {
-                    self.files.event(&info, event.time, file, out);
-                }
+            EventKind::File(_) | EventKind::Security(_) | EventKind::Network(_) => {
+                self.deed_or_keep(event, out, commands);
             }
-            EventKind::Security(security) if self.settings.security => {
-                if let Some(info) = self.doer(event.process) {
-                    self.rights.event(&info, event.time, security, &self.table, out);
-                }
-            }
-            EventKind::File(_) | EventKind::Security(_) => {}
             EventKind::Socket(socket) => {
                 self.connections.socket(event.time, socket);
-                self.mcp.socket(socket);
                 let key = self.table.key(event.process);
                 self.resolve(key, socket);
-                if let Some(process) = self.told_of(key).filter(|_| self.settings.network) {
-                    let name = socket.peer.and_then(|peer| self.looked_up_as(key, peer.ip()));
-                    let mut done = Vec::new();
-                    self.network.socket(&process, event.time, socket, name, self.clock, &mut done);
-                    self.connected(done, out);
-                }
-            }
-            EventKind::Network(network) => {
-                let key = self.table.key(event.process);
-                let process = self.told_of(key).or_else(|| self.network.process(key, network.socket));
-                if let Some(process) = process.filter(|_| self.settings.network) {
-                    let name = match &network.peer {
-                        Some(Endpoint::Ip(peer)) => self.looked_up_as(key, peer.ip()),
-                        _ => None,
-                    };
-                    let mut done = Vec::new();
-                    self.network.event(&process, event.time, network, name, self.clock, &mut done);
-                    self.connected(done, out);
-                }
+                self.deed_or_keep(event, out, commands);
             }
             EventKind::Pair { object, socket, .. } => {
+                self.keep_seen(event);
                 let key = self.table.key(event.process);
                 let mut ready = Vec::new();
                 self.join.pair(key, *object, *socket, &mut ready);
@@ -313,14 +296,9 @@ impl Assembler {
                 }
                 self.join.closed(key, *socket);
                 self.connections.closed(event.time, *socket);
-                let mut done = Vec::new();
-                self.network.closed(key, event.time, *socket, (*sent, *received), self.clock, &mut done);
-                self.connected(done, out);
                 let over = self.lookups.close(key, *socket, event.time, self.clock);
                 self.looked_up(over, out);
-                let mut outcomes = Vec::new();
-                self.mcp.close(key, *socket, event.time, &mut outcomes);
-                self.mcp(outcomes, out, commands);
+                self.deed_or_keep(event, out, commands);
             }
             EventKind::Data(chunk) => {
                 let scope = self.settings.scope;
@@ -328,16 +306,17 @@ impl Assembler {
                 entry.watched |= scope == Scope::Tree;
                 let key = entry.info.key;
                 if entry.excluded || (scope == Scope::Rules && !entry.watched) {
+                    self.withheld = scope == Scope::Auto && !matches!(chunk.source, Source::Tls | Source::Record);
                     self.ignore(key, chunk.object, commands);
                     return;
                 }
                 let told = entry.watched;
                 match chunk.source {
-                    Source::Pipe => {
-                        let mut outcomes = Vec::new();
-                        self.mcp.data(key, event.time, chunk, &mut outcomes);
-                        return self.mcp(outcomes, out, commands);
-                    }
+                    Source::Pipe => return self.deed_or_keep(event, out, commands),
+                    Source::Socket | Source::Handshake | Source::Dns => self.keep_seen(event),
+                    Source::Tls | Source::Record => {}
+                }
+                match chunk.source {
                     Source::Handshake => return self.handshake(key, event.time, chunk, commands),
                     Source::Dns => {
                         let socket = self.connections.get(chunk.object).map(|known| &known.socket);
@@ -345,7 +324,7 @@ impl Assembler {
                         told.answers.iter().for_each(|answer| self.names.message(key, answer));
                         return self.looked_up(told.over, out);
                     }
-                    Source::Tls | Source::Record | Source::Socket => {}
+                    Source::Tls | Source::Record | Source::Socket | Source::Pipe => {}
                 }
                 let mut ready = Vec::new();
                 self.join.data(key, event.time, chunk, told, &mut ready);
@@ -364,22 +343,8 @@ impl Assembler {
         }
     }
 
-    /// The process of a deed, if it is watched.
-    fn doer(&mut self, process: ProcessKey) -> Option<Arc<ProcessInfo>> {
-        let tree = self.settings.scope == Scope::Tree;
-        if self.table.get(process).is_none()
-            && let Some(entry) = self.table.ended(process)
-        {
-            return ((entry.watched || tree) && !entry.excluded).then(|| entry.info.clone());
-        }
-        let entry = self.table.entry(process);
-        entry.watched |= tree;
-        (entry.watched && !entry.excluded).then(|| entry.info.clone())
-    }
-
     /// A process goes on as another program, or ends.
-    fn deeds_end(&mut self, process: ProcessKey, out: &mut Vec<Observation>) {
-        let key = self.table.key(process);
+    fn deeds_end(&mut self, key: ProcessKey, out: &mut Vec<Observation>) {
         self.files.end(key, out);
         self.rights.end(key, out);
     }
@@ -452,44 +417,43 @@ impl Assembler {
             let Some(entry) = self.table.get_mut(key) else { continue };
             if !entry.excluded && !entry.watched {
                 entry.watched = true;
+                entry.recognised = Some(time);
                 commands.push(Command::Watch(entry.kernel_key.unwrap_or(key)));
                 live.push(key);
             }
         }
-        let before = self.recent.take(&live, self.settings.follow_children);
-        let first = before.first().map_or(time, |observation| observation.time);
+        let before = self.recent.take(&live, self.settings.follow_children, self.now.max(time));
+        let first = before.first().map_or(time, |one| one.time);
         for key in live {
             if let Some(entry) = self.table.get_mut(key)
                 && !entry.told
             {
                 entry.told = true;
                 // One whose beginning is among what follows tells it itself.
-                let begun = before.iter().any(|observation| {
-                    observation.process.key == key
-                        && matches!(&observation.kind, Kind::Process(process) if is_beginning(&process.phase))
+                let begun = before.iter().any(|one| {
+                    one.process.key == key
+                        && matches!(&one.what, What::Told(Observation { kind: Kind::Process(process), .. }) if is_beginning(&process.phase))
                 });
                 if !begun && self.settings.process {
                     out.push(process(first, entry.info.clone(), ProcessPhase::Found));
                 }
             }
         }
-        if self.settings.process {
-            out.extend(before);
-        }
+        self.relive(before, out, commands);
     }
 
     /// Something happened to a process: told, or kept for a while.
     fn process(&mut self, key: ProcessKey, time: Timestamp, phase: ProcessPhase, out: &mut Vec<Observation>) {
         let Some(entry) = self.table.get_mut(key) else { return };
-        if !self.settings.process || entry.excluded {
+        if entry.excluded {
             return;
         }
         let observation = process(time, entry.info.clone(), phase);
-        if entry.watched {
+        if !entry.watched {
+            self.recent.process(observation);
+        } else if self.settings.process {
             entry.told = true;
             out.push(observation);
-        } else if self.settings.scope != Scope::Tree {
-            self.recent.push(observation);
         }
     }
 
@@ -592,10 +556,15 @@ impl Assembler {
     }
 
     /// Look-ups that are over.
-    fn looked_up(&self, over: Vec<(u64, ProcessKey, Dns)>, out: &mut Vec<Observation>) {
+    fn looked_up(&mut self, over: Vec<(u64, ProcessKey, Dns)>, out: &mut Vec<Observation>) {
         for (time, process, dns) in over {
-            if let Some(process) = self.told_of(process).filter(|_| self.settings.dns) {
-                out.push(Observation::new(self.clock.wall(time), process, Kind::Dns(Box::new(dns))));
+            let time = self.clock.wall(time);
+            let tell = |process| Observation::new(time, process, Kind::Dns(Box::new(dns)));
+            match self.standing(process) {
+                _ if !self.settings.dns => {}
+                Standing::Told(process) => out.push(tell(process)),
+                Standing::Open(process) => self.recent.deed(time, process.clone(), What::Told(tell(process))),
+                Standing::Not => {}
             }
         }
     }

@@ -200,6 +200,15 @@ pub enum Source {
     Dns,
 }
 
+/// The file of a program, as the kernel names it: not on all file systems as `stat` does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Program {
+    /// Inode.
+    pub inode: u64,
+    /// Device: `major << 20 | minor`.
+    pub dev: u32,
+}
+
 /// A successful exec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exec {
@@ -219,6 +228,8 @@ pub struct Exec {
     pub gid: u32,
     /// Cgroup id (v2).
     pub cgroup_id: u64,
+    /// The file that is executed: of a script, its interpreter. Not recorded.
+    pub program: Option<Program>,
 }
 
 /// Part of the plaintext of one TLS call. The chunks of a call come in order of `offset`.

@@ -99,6 +99,9 @@ pub struct Settings {
     /// Whether changes of rights and the like are told.
     #[serde(default)]
     pub security: bool,
+    /// How much of what a process did before it was recognised is told, ns.
+    #[serde(default = "lookback")]
+    pub lookback: u64,
     /// Bytes of a body that are kept; 0 = all.
     pub max_body_size: u64,
     /// Bytes of all buffered streams together.
@@ -106,6 +109,11 @@ pub struct Settings {
     /// The operator's own hosts and paths of models.
     #[serde(default, skip_serializing_if = "Table::is_empty")]
     pub providers: Table,
+}
+
+/// What recordings have that do not say it.
+fn lookback() -> u64 {
+    30_000_000_000
 }
 
 /// Which files are told that were only opened for reading.

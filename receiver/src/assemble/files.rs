@@ -193,16 +193,9 @@ impl Files {
             let other = file.other.as_deref().filter(|_| file.deed != Deed::Symlink)?;
             self.sensitive.category(other, read)
         });
-        // Programs look for files at many places.
-        let absent = read && matches!(i32::try_from(error), Ok(libc::ENOENT | libc::ENOTDIR));
-        let wanted = match self.reads {
-            _ if !read => true,
-            _ if absent && file.sensitive.is_none() => false,
-            Reads::All => true,
-            Reads::Sensitive => file.sensitive.is_some(),
-            Reads::None => false,
-        };
-        if !wanted || (file.sensitive.is_none() && is_noise(&file)) {
+        if (read && !self.is_read_wanted(error, file.sensitive.is_some()))
+            || (file.sensitive.is_none() && is_noise(&file))
+        {
             return;
         }
         let mut key = Key { deed: file.deed, error, path: file.path.clone() };
@@ -230,6 +223,28 @@ impl Files {
         if !waits {
             self.tell(id, time, out);
         }
+    }
+
+    /// Whether a read is told.
+    fn is_read_wanted(&self, error: u32, sensitive: bool) -> bool {
+        // Programs look for files at many places.
+        let absent = matches!(i32::try_from(error), Ok(libc::ENOENT | libc::ENOTDIR));
+        match self.reads {
+            _ if absent && !sensitive => false,
+            Reads::All => true,
+            Reads::Sensitive => sensitive,
+            Reads::None => false,
+        }
+    }
+
+    /// Whether anything of this might be told: most of what programs do when they begin is to read themselves.
+    pub fn is_of_interest(&self, event: &FileEvent) -> bool {
+        let reads = match event.deed {
+            FileDeed::Open => event.error != 0 && event.flags & CHANGES == 0,
+            FileDeed::Use => event.writes == 0 && event.flags & 3 == 0,
+            _ => false,
+        };
+        !reads || self.is_read_wanted(event.error, self.sensitive.category(&event.place.path, true).is_some())
     }
 
     /// The slot of a deed; a new one if there is none.

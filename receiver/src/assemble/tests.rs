@@ -14,7 +14,8 @@ fn key(tgid: u32) -> ProcessKey {
 }
 
 fn header(scope: Scope) -> Header {
-    let settings = Settings { scope, follow_children: true, process: true, ..Settings::default() };
+    let settings =
+        Settings { scope, follow_children: true, process: true, lookback: 30 * SECOND, ..Settings::default() };
     Header { settings, clock: Clock { boot: 0 }, ..Header::default() }
 }
 

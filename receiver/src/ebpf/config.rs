@@ -1,16 +1,23 @@
 //! The keys of the `ebpf` receiver.
 
 use pipeline::{
-    config::{Component, Problem, Problems, values::ByteSize},
+    config::{
+        Component, Problem, Problems,
+        values::{ByteSize, GoDuration},
+    },
     providers::Table,
 };
 use serde::Deserialize;
+use std::time::Duration;
 
 use super::files::Files;
 use crate::{
     record::{Scope, Settings},
     targets::rules::Rule,
 };
+
+/// What is kept for longer would be more than its bounds allow.
+const LONGEST_LOOKBACK: Duration = Duration::from_secs(300);
 
 /// Configuration of `ebpf`.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,6 +33,8 @@ pub struct Config {
     pub exclude: Vec<Rule>,
     /// Whether the children of a watched process are watched.
     pub follow_children: bool,
+    /// How much of what a process did before it was recognised is told. 0 = nothing.
+    pub lookback: GoDuration,
     /// What to capture.
     pub capture: Capture,
     /// Bytes of a message body that are kept, per direction; beyond it head and tail. 0 = all.
@@ -87,6 +96,7 @@ impl Default for Config {
             include: Vec::new(),
             exclude: Vec::new(),
             follow_children: true,
+            lookback: GoDuration(Duration::from_secs(30)),
             capture: Capture::default(),
             max_body_size: ByteSize(16 << 20),
             memory_limit: ByteSize(256 << 20),
@@ -133,6 +143,7 @@ impl Config {
             dns: self.capture.dns,
             files: self.capture.files.settings(),
             security: self.capture.security,
+            lookback: u64::try_from(self.lookback.0.as_nanos()).unwrap_or(u64::MAX),
             max_body_size: self.max_body_size.0,
             memory_limit: self.memory_limit.0,
             // Those are other components'.
@@ -166,6 +177,9 @@ impl Component for Config {
                     Problem::new(format!("{path}::rings::{name}"), "is out of range").hint("between 64KiB and 1GiB"),
                 );
             }
+        }
+        if self.lookback.0 > LONGEST_LOOKBACK {
+            problems.push(Problem::new(format!("{path}::lookback"), "is out of range").hint("at most 5m"));
         }
         if self.memory_limit.0 < 1 << 20 {
             problems.push(Problem::new(format!("{path}::memory_limit"), "must be at least 1MiB"));

@@ -9,9 +9,9 @@ use std::{
 
 use pipeline::{ProcessKey, telemetry::Counter};
 
-use super::{host::now, kernel::Shared, queue::Queue};
+use super::{candidates::Candidates, host::now, kernel::Shared, queue::Queue};
 use crate::{
-    event::{Event, EventKind},
+    event::{Event, EventKind, Source},
     probes::{Delivery, tls::Links},
     record::{Facts, Frame},
     targets::{
@@ -91,6 +91,8 @@ pub struct Intake {
     pub dropped: Counter,
     /// Whether TLS is to be attached to.
     pub tls: bool,
+    /// Who is likely to become an agent.
+    pub candidates: Candidates,
     /// Facts that wait for their exec, by process and time.
     pub facts: HashMap<(ProcessKey, u64), Facts>,
     /// When the last tick was queued.
@@ -104,11 +106,18 @@ impl Delivery for Intake {
             EventKind::Exec(exec) => {
                 // First the file: the process may be about to send its first request.
                 self.attach(event, |targets| targets.exec(process.tgid));
+                let tls = self.tls && self.targets.lock().has_tls(process.tgid);
+                self.candidates.exec(event, exec, &self.proc, tls);
                 if let Some(facts) = self.proc.facts(process, exec.uid, &mut self.names) {
                     self.facts.insert((process, event.time), facts);
                 }
             }
-            EventKind::Map { dev, inode } => self.attach(event, |targets| targets.map(process.tgid, *dev, *inode)),
+            EventKind::Map { dev, inode } => {
+                self.attach(event, |targets| targets.map(process.tgid, *dev, *inode));
+                if self.tls && self.targets.lock().has_tls(process.tgid) {
+                    self.candidates.tls(process.tgid, event.time);
+                }
+            }
             _ => {}
         }
     }
@@ -123,6 +132,13 @@ impl Delivery for Intake {
         }
         let mut frames = Vec::with_capacity(events.len() + 8);
         for mut event in events {
+            match &event.kind {
+                EventKind::Data(chunk) if matches!(chunk.source, Source::Tls | Source::Record) => {
+                    self.candidates.tls(event.process.tgid, event.time);
+                }
+                EventKind::Exit { .. } => self.candidates.exit(event.process.tgid),
+                _ => {}
+            }
             if let EventKind::Exec(exec) = &mut event.kind {
                 exec.args = pipeline::mask::args(std::mem::take(&mut exec.args));
                 if let Some(facts) = self.facts.remove(&(event.process, event.time)) {

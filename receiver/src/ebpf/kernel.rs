@@ -3,14 +3,16 @@
 use std::{
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use pipeline::ProcessKey;
 
-use super::config::Config;
+use super::config::{Agents, Config};
 use crate::{
     Error,
     assemble::Command,
+    event::Program,
     probes::{Delivery, Options, Probes, Reader, Scope, socket::Capture, tls::Links},
     targets::{discovery::Attach, plan::Plan},
 };
@@ -44,6 +46,8 @@ impl Shared {
             },
             files: config.capture.files.probes(),
             security: config.capture.security,
+            // Where rules decide, there is nothing to become.
+            lookback: if tree || config.agents == Agents::Rules { Duration::ZERO } else { config.lookback.0 },
         };
         Ok(Self(Arc::new(Mutex::new(Loaded { probes: Probes::load(options)? }))))
     }
@@ -70,6 +74,23 @@ impl Shared {
                 tracing::debug!(%error, ?command, "The kernel side did not take a command.");
             }
         }
+    }
+
+    /// A program is likely to become an agent.
+    pub fn candidate_program(&self, program: Program) {
+        if let Err(error) = self.lock().probes.candidate_program(program) {
+            tracing::debug!(%error, "The kernel side did not take a program.");
+        }
+    }
+
+    /// A process runs such a program, until this time (ns since boot) treated as watched.
+    pub fn candidate(&self, process: ProcessKey, until: u64) {
+        self.lock().probes.candidate(process, until);
+    }
+
+    /// Takes out of the kernel side what was a candidate and is none any more.
+    pub fn sweep(&self) {
+        self.lock().probes.sweep();
     }
 
     /// Per probe: its name, and why it does not work, if it does not.

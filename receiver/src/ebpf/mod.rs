@@ -1,6 +1,7 @@
 //! `ebpf`: watches processes and the plaintext of their TLS connections from the kernel.
 
 mod analyst;
+mod candidates;
 pub mod config;
 pub mod files;
 mod host;
@@ -22,6 +23,7 @@ use pipeline::{
 
 use self::{
     analyst::Analyst,
+    candidates::Candidates,
     config::Config,
     intake::{Intake, Targets},
     kernel::Shared,
@@ -31,7 +33,7 @@ use self::{
 use crate::{
     Error,
     probes::Reader,
-    record::{Frame, Header, Recorder, Settings},
+    record::{Frame, Header, Recorder, Scope, Settings},
     targets::{
         commands,
         discovery::{Attach, Attached, Discovery},
@@ -112,6 +114,11 @@ impl Receiver for Ebpf {
         };
         let attached = targets.lock().table().len();
 
+        // Where rules decide, there is nothing to become.
+        let auto = header.settings.scope == Scope::Auto;
+        let mut candidates = Candidates::new(kernel.clone(), if auto { header.settings.lookback } else { 0 });
+        candidates.survey(&proc, &targets.lock().tls_users());
+
         let queue = Arc::new(Queue::new(QUEUE));
         // Events of processes that start from here on wait in the rings until the snapshot is taken.
         let only_self = command.is_some().then(std::process::id);
@@ -125,6 +132,7 @@ impl Receiver for Ebpf {
             read: self.context.telemetry.counter(names::READ, &[id]),
             dropped: self.context.telemetry.counter(names::KERNEL_DROPPED, &[id, ("reason", names::QUEUE_FULL)]),
             tls: self.config.capture.tls,
+            candidates,
             facts: HashMap::new(),
             ticked: begun,
         };

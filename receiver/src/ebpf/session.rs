@@ -26,6 +26,9 @@ use crate::{
 /// Time between two heartbeats.
 const BEAT: Duration = Duration::from_secs(60);
 
+/// How often the kernel side forgets who is no candidate any more.
+const SWEEP: Duration = Duration::from_secs(10);
+
 /// Everything that the thread works with.
 pub struct Session {
     /// Where frames come from.
@@ -61,6 +64,10 @@ impl Session {
         telemetry: Arc<Telemetry>,
         id: String,
     ) -> Self {
+        let mut assembler = Assembler::new(header);
+        if recorder.is_some() {
+            assembler.record();
+        }
         Self {
             queue,
             output,
@@ -70,7 +77,7 @@ impl Session {
             telemetry,
             id,
             sequence: 0,
-            assembler: Assembler::new(header),
+            assembler,
             batch: Batch::default(),
             commands: Vec::new(),
         }
@@ -80,7 +87,7 @@ impl Session {
     pub fn run(mut self) -> Result<(), Error> {
         let assembled = self.telemetry.counter(names::ASSEMBLED, &[("receiver", self.id.as_str())]);
         let pulse = self.telemetry.counter(names::PULSE, &[("receiver", self.id.as_str())]);
-        let mut beaten = Instant::now();
+        let (mut beaten, mut swept) = (Instant::now(), Instant::now());
         self.frames(vec![self.beat(false)]);
         loop {
             pulse.add(1);
@@ -92,6 +99,10 @@ impl Session {
                 }
                 Taken::Nothing => {}
                 Taken::Closed => break,
+            }
+            if swept.elapsed() >= SWEEP {
+                swept = Instant::now();
+                self.kernel.sweep();
             }
             if beaten.elapsed() >= BEAT {
                 beaten = Instant::now();
@@ -105,17 +116,25 @@ impl Session {
     }
 
     fn frames(&mut self, frames: Vec<Frame>) {
-        for frame in &frames {
+        let mut recorded = Vec::with_capacity(if self.recorder.is_some() { frames.len() } else { 0 });
+        for frame in frames {
             if matches!(frame, Frame::Heartbeat(..)) {
                 self.sequence += 1;
             }
-            if let Some(watermark) = self.assembler.frame(frame, &mut self.batch.observations, &mut self.commands) {
+            let moved = self.assembler.frame(&frame, &mut self.batch.observations, &mut self.commands);
+            if self.recorder.is_some() {
+                recorded.extend(self.assembler.released().into_iter().map(Frame::Event));
+                if !self.assembler.is_withheld() {
+                    recorded.push(frame);
+                }
+            }
+            if let Some(watermark) = moved {
                 self.batch.watermark = watermark;
                 self.send();
             }
         }
         if let Some(recorder) = &mut self.recorder {
-            recorder.write(frames);
+            recorder.write(recorded);
         }
         if self.commands.is_empty() {
             return;
@@ -141,6 +160,7 @@ impl Session {
         }
         let labels = [("receiver", self.id.as_str()), ("reason", names::QUEUE_FULL)];
         counts.push(("queue.dropped".to_owned(), self.telemetry.counter(names::KERNEL_DROPPED, &labels).get()));
+        counts.push(("lookback.dropped".to_owned(), self.assembler.forgotten()));
         // What became of what was seen, stage by stage (`pipeline::ledger`).
         for ((name, labels), count) in self.telemetry.snapshot() {
             if names::CHAIN.contains(&name) && (count > 0 || name == names::SEEN) {

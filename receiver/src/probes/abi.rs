@@ -10,7 +10,7 @@ use pipeline::{
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::event::{Action, Chunk, Direction, Event, EventKind, Exec, Network, Socket, SocketKind, Source};
+use crate::event::{Action, Chunk, Direction, Event, EventKind, Exec, Network, Program, Socket, SocketKind, Source};
 
 const ARGS_SIZE: usize = 4096;
 const FILENAME_SIZE: usize = 512;
@@ -21,7 +21,7 @@ const CWD_NAME_SIZE: usize = 128;
 pub const HEADER: usize = 32;
 /// Size of `struct data_event`, after which its bytes begin.
 pub const DATA: usize = HEADER + 48;
-const EXEC_FILENAME: usize = HEADER + 40;
+const EXEC_FILENAME: usize = HEADER + 56;
 const EXEC_CWD: usize = EXEC_FILENAME + FILENAME_SIZE;
 const EXEC_ARGS: usize = EXEC_CWD + CWD_LEVELS * CWD_NAME_SIZE;
 /// Size of `struct network_event`, after which a path may begin.
@@ -222,6 +222,7 @@ fn exec(bytes: &[u8]) -> Option<Exec> {
         args,
         args_truncated,
         cwd,
+        program: Some(Program { inode: u64_at(bytes, HEADER + 40)?, dev: u32_at(bytes, HEADER + 48)? }),
         uid: u32_at(bytes, HEADER + 20)?,
         gid: u32_at(bytes, HEADER + 24)?,
         cgroup_id: u64_at(bytes, HEADER + 8)?,
@@ -251,6 +252,7 @@ mod tests {
         bytes[HEADER + 20] = 100;
         bytes[HEADER + 28] = 9;
         bytes[HEADER + 36] = 1;
+        (bytes[HEADER + 40], bytes[HEADER + 48]) = (11, 12);
         bytes[EXEC_FILENAME..EXEC_FILENAME + 7].copy_from_slice(b"/bin/sh");
         bytes[EXEC_CWD..EXEC_CWD + 3].copy_from_slice(b"lib");
         bytes[EXEC_CWD + 2 * CWD_NAME_SIZE..EXEC_CWD + 2 * CWD_NAME_SIZE + 3].copy_from_slice(b"var");
@@ -259,6 +261,7 @@ mod tests {
         assert_eq!((event.time, event.process), (9, ProcessKey { tgid: 7, start: 5 }));
         let EventKind::Exec(exec) = event.kind else { panic!("not an exec") };
         assert_eq!(exec.parent, ProcessKey { tgid: 2, start: 3 });
+        assert_eq!(exec.program, Some(Program { inode: 11, dev: 12 }));
         assert_eq!((exec.filename.as_str(), exec.cwd.as_str(), exec.uid), ("/bin/sh", "/var/lib", 100));
         assert_eq!(exec.args, ["sh", "-c", "", "x"]);
     }
@@ -324,6 +327,8 @@ mod tests {
             ("exec_event.args_size", HEADER + 28),
             ("exec_event.args_truncated", HEADER + 32),
             ("exec_event.cwd_state", HEADER + 36),
+            ("exec_event.inode", HEADER + 40),
+            ("exec_event.dev", HEADER + 48),
             ("exec_event.filename", EXEC_FILENAME),
             ("exec_event.cwd", EXEC_CWD),
             ("exec_event.args", EXEC_ARGS),

@@ -4,6 +4,7 @@
 
 pub mod abi;
 mod calls;
+mod candidates;
 mod file;
 pub mod network;
 mod positions;
@@ -19,15 +20,17 @@ use aya::{
 };
 use pipeline::ProcessKey;
 
+use std::time::Duration;
+
 pub use reader::{Delivery, Reader, now};
 
-use crate::Error;
+use crate::{Error, event::Program};
 
 /// The compiled kernel side.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/onlooker.bpf.o"));
 
 /// Names of the kernel's drop reasons (`enum drop_reason`), and whether they count bytes.
-pub const DROP_REASONS: [&str; 11] = [
+pub const DROP_REASONS: [&str; 12] = [
     "payload_ring_full",
     "payload_ring_full_bytes",
     "lifecycle_ring_full",
@@ -39,6 +42,7 @@ pub const DROP_REASONS: [&str; 11] = [
     "file_ring_full",
     "file_map_full",
     "security_ring_full",
+    "candidate_file_ring_full",
 ];
 
 /// `CAPTURE_FILE_READS`.
@@ -70,6 +74,8 @@ pub struct Options {
     pub files: Files,
     /// Whether changes of rights and the like are told.
     pub security: bool,
+    /// Host scope: for how long a program that is likely to become an agent is treated as watched; 0: not at all.
+    pub lookback: Duration,
 }
 
 /// What is told of files.
@@ -93,6 +99,7 @@ impl Default for Options {
             capture: socket::Capture::default(),
             files: Files::Off,
             security: false,
+            lookback: Duration::ZERO,
         }
     }
 }
@@ -113,12 +120,12 @@ pub struct ProbeStatus {
 /// The loaded kernel side.
 pub struct Probes {
     ebpf: Ebpf,
-    config: Array<MapData, [u32; 4]>,
-    watched: HashMap<MapData, u32, u64>,
+    config: Array<MapData, [u32; 5]>,
+    watched: candidates::Watched,
     excluded: HashMap<MapData, u32, u64>,
     ignored: HashMap<MapData, [u64; 2], u8>,
     drops: PerCpuArray<MapData, u64>,
-    settings: [u32; 4],
+    settings: [u32; 5],
     status: Vec<ProbeStatus>,
     tls: tls::Programs,
     calls: calls::Calls,
@@ -142,7 +149,7 @@ impl Probes {
         };
         let failed = |error: aya::maps::MapError| Error::Kernel(chain(&error));
         let config = Array::try_from(map("CONFIG")?).map_err(failed)?;
-        let watched = HashMap::try_from(map("WATCHED")?).map_err(failed)?;
+        let watched = candidates::Watched::new(&mut map)?;
         let excluded = HashMap::try_from(map("EXCLUDED")?).map_err(failed)?;
         let ignored = HashMap::try_from(map("IGNORED")?).map_err(failed)?;
         let drops = PerCpuArray::try_from(map("DROPS")?).map_err(failed)?;
@@ -151,6 +158,11 @@ impl Probes {
             u32::from(options.scope == Scope::Host),
             u32::from(options.watch_children),
             options.capture.bits() | if options.files == Files::All { CAPTURE_FILE_READS } else { 0 },
+            if options.scope == Scope::Host {
+                u32::try_from(options.lookback.as_millis()).unwrap_or(u32::MAX)
+            } else {
+                0
+            },
         ];
         let mut probes = Self {
             config,
@@ -197,17 +209,35 @@ impl Probes {
 
     /// Watches a process; what it forks from now on is watched by the kernel side itself.
     pub fn watch(&mut self, process: ProcessKey) -> Result<(), Error> {
-        self.watched.insert(process.tgid, process.start, 0).map_err(|error| Error::Kernel(chain(&error)))
+        self.watched.watch(process)
     }
 
     /// Stops watching a process. That it was not watched is no error.
     pub fn unwatch(&mut self, process: ProcessKey) {
-        let _ = self.watched.remove(&process.tgid);
+        self.watched.unwatch(process.tgid);
     }
 
     /// Host scope: this process and what it forks from now on is not seen.
     pub fn exclude(&mut self, process: ProcessKey) -> Result<(), Error> {
+        self.watched.is_no_candidate(process.tgid);
         self.excluded.insert(process.tgid, process.start, 0).map_err(|error| Error::Kernel(chain(&error)))
+    }
+
+    /// Host scope: whoever executes this program is likely to become an agent, and treated as watched for a while.
+    pub fn candidate_program(&mut self, program: Program) -> Result<(), Error> {
+        self.watched.program(program)
+    }
+
+    /// Host scope: this process runs such a program, and is treated as watched until a time (ns since boot), if it is not
+    /// watched anyway.
+    pub fn candidate(&mut self, process: ProcessKey, until: u64) {
+        self.watched.candidate(process, until);
+    }
+
+    /// Takes out those whose time as candidates is over for long.
+    pub fn sweep(&mut self) {
+        let keep = u64::from(self.settings[4]) * 1_000_000;
+        self.watched.sweep(now().saturating_sub(keep));
     }
 
     /// Copies nothing more from this connection until its TLS object is freed.

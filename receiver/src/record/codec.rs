@@ -226,6 +226,7 @@ fn decode_event(kind: u8, input: &mut Input) -> Result<Event, &'static str> {
                 uid: input.u32()?,
                 gid: input.u32()?,
                 cgroup_id: input.u64()?,
+                program: None,
             })
         }
         FORK => EventKind::Fork { child: input.key()? },
@@ -337,8 +338,8 @@ mod tests {
         let key = || (any::<u32>(), any::<u64>()).prop_map(|(tgid, start)| ProcessKey { tgid, start });
         let exec = (key(), ".{0,9}", proptest::collection::vec(".{0,9}", 0..4), any::<bool>(), ".{0,9}", any::<u32>())
             .prop_map(|(parent, filename, args, args_truncated, cwd, uid)| {
-                let exec = Exec { parent, filename, args, args_truncated, cwd, uid, gid: uid / 2, cgroup_id: 7 };
-                EventKind::Exec(exec)
+                let (gid, cgroup_id, program) = (uid / 2, 7, None);
+                EventKind::Exec(Exec { parent, filename, args, args_truncated, cwd, uid, gid, cgroup_id, program })
             });
         let data = (any::<u64>(), any::<bool>(), any::<u64>(), proptest::collection::vec(any::<u8>(), 0..64), 0u8..6)
             .prop_map(|(object, write, total, bytes, place)| {

@@ -316,6 +316,17 @@ impl<A: Attach> Discovery<A> {
         }
     }
 
+    /// Whether a process is known to have TLS functions.
+    pub fn has_tls(&self, tgid: u32) -> bool {
+        let files = self.users.get(&tgid).map(Vec::as_slice).unwrap_or_default();
+        files.iter().any(|file| matches!(self.known.get(file), Some(Known::Attached(_))))
+    }
+
+    /// All processes that are known to have TLS functions.
+    pub fn tls_users(&self) -> Vec<u32> {
+        self.users.keys().copied().filter(|tgid| self.has_tls(*tgid)).collect()
+    }
+
     /// All files with TLS functions that were found.
     pub fn table(&self) -> &[Attached] {
         &self.table

@@ -141,6 +141,17 @@ const AGENTS: &[&str] =
 /// Interpreters whose first argument that is no option is the program.
 const INTERPRETERS: &[&str] = &["node", "bun", "deno", "python", "ruby", "npx", "uvx", "uv"];
 
+/// Interpreters and runtimes in which agents are written, by the names of their programs: a version may follow.
+const RUNTIMES: &[&str] =
+    &["beam.smp", "bun", "deno", "dotnet", "java", "node", "nodejs", "php", "pypy", "python", "ruby", "uv"];
+
+/// True for the base name of a program that may well turn out to be an agent: a known one, or what runs those that are
+/// not.
+pub fn is_likely_agent(name: &str) -> bool {
+    let version = |rest: &str| rest.chars().all(|letter| letter.is_ascii_digit() || letter == '.' || letter == '-');
+    AGENTS.contains(&name) || RUNTIMES.iter().any(|runtime| name.strip_prefix(runtime).is_some_and(version))
+}
+
 /// True for a program that is known as an agent by its name or its script's.
 pub fn is_known_agent(process: &ProcessInfo) -> bool {
     let base = |path: &str| -> String {
@@ -227,6 +238,16 @@ mod tests {
         assert!(is_known_agent(&process("/usr/bin/node", &["node", "--x", "/usr/bin/gemini"])));
         assert!(is_known_agent(&process("/usr/bin/python3.11", &["python3", "/venv/bin/aider"])));
         assert!(!is_known_agent(&process("/usr/bin/vi", &["vi", "claude"])));
+    }
+
+    #[test]
+    fn runtimes_are_likely_agents() {
+        for name in ["python3", "python3.11", "node", "node-22", "bun", "claude", "php8.2", "java"] {
+            assert!(is_likely_agent(name), "{name}");
+        }
+        for name in ["sh", "bash", "make", "gcc", "nginx", "node_exporter", "python3-config", "javac", "", "uvx"] {
+            assert!(!is_likely_agent(name), "{name}");
+        }
     }
 
     #[test]

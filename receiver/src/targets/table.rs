@@ -6,7 +6,7 @@ use std::{
 };
 
 use pipeline::{
-    ProcessKey,
+    ProcessKey, Timestamp,
     observation::{Host, ProcessInfo, Workload},
 };
 
@@ -25,6 +25,8 @@ pub struct Entry {
     pub watched: bool,
     /// A rule says that it is never to be watched.
     pub excluded: bool,
+    /// When it was recognised, it or the one that it was forked from.
+    pub recognised: Option<Timestamp>,
     /// A process observation of it went out.
     pub told: bool,
     /// Its key as the kernel tells it; none while it is known from /proc only.
@@ -208,6 +210,7 @@ impl Table {
         }
         let slot = self.entry(child);
         slot.excluded |= above.excluded;
+        slot.recognised = slot.recognised.or(above.recognised);
         slot
     }
 
@@ -254,7 +257,7 @@ fn surroundings(facts: &Facts) -> Option<Arc<Workload>> {
 }
 
 fn entry(info: ProcessInfo, kernel_key: Option<ProcessKey>) -> Entry {
-    Entry { info: Arc::new(info), watched: false, excluded: false, told: false, kernel_key }
+    Entry { info: Arc::new(info), watched: false, excluded: false, recognised: None, told: false, kernel_key }
 }
 
 /// True if `key` (as the kernel tells it, or as it is in the table) is this entry's process.
