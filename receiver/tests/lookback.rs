@@ -238,9 +238,9 @@ async fn what_was_done_before_the_first_call_is_told_with_its_times() {
         let mut told: Vec<_> =
             of(calling.pid).filter_map(|one| Some((one.time.nanos(), line(one, &home, other)?))).collect();
         eprintln!("{told:#?}");
-        let lines: Vec<&str> = told.iter().map(|(_, line)| line.as_str()).collect();
+        let lines: Vec<String> = told.iter().map(|(_, line)| line.clone()).collect();
         assert!(lines.iter().any(|line| line.ends_with("/corp/llm/ask")), "{lines:?}");
-        told.retain(|(_, line)| !line.starts_with("Exchange") && !line.contains("model") && *line != "Exit");
+        told.retain(|(_, line)| !line.starts_with("Exchange") && !line.contains("model") && line != "Exit");
         // What is done to a path again, and how a connection went that is no longer open, is told later.
         let before: Vec<&str> = told.iter().map(|(_, line)| line.as_str()).collect();
         assert_eq!(

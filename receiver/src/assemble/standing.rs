@@ -212,3 +212,6 @@ impl Assembler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
