@@ -189,13 +189,12 @@ impl Assembler {
             self.pass(since_boot, out, commands);
             match what {
                 What::Told(observation) => {
-                    match &observation.kind {
-                        Kind::Process(told) => match told.phase {
+                    if let Kind::Process(told) = &observation.kind {
+                        match told.phase {
                             ProcessPhase::Exec => self.deeds_end(process.key, out),
                             ProcessPhase::Exit(_) => self.ends(process.key, since_boot, out, commands),
                             _ => {}
-                        },
-                        _ => {}
+                        }
                     }
                     if self.settings.process || !matches!(observation.kind, Kind::Process(_)) {
                         out.push(observation);
