@@ -196,6 +196,8 @@ def main():
                 image.copy(file)
         (image.root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
         (image.root / "etc/group").write_text("root:x:0:\n")
+        (image.root / "etc/resolv.conf").write_text("")
+        (image.root / "etc/nsswitch.conf").write_text("hosts: files dns\n")
         (image.root / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
         shutil.copy2(HERE / "guest.py", image.root / "init")
         (image.root / "init").chmod(0o755)

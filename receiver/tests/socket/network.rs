@@ -246,20 +246,27 @@ server.join()
     let tgid = child.id();
     lines(child);
     let seen = watch.observations(tgid);
-    let made: Vec<_> = seen.connections.iter().filter(|told| told.phase == ConnectionPhase::Connect).collect();
-    assert_eq!(made.len(), 2000);
-    assert!(made.iter().all(|told| outcome(told) == (None, Some(5), Some(5)) && told.ended.is_some()));
-    let accepted: Vec<(u64, Option<u64>)> = seen
+    let made = seen.connections.iter().filter(|told| told.phase == ConnectionPhase::Connect);
+    assert_eq!(made.count(), 2000);
+    // On a slow machine some last for so long that their ends are told on their own.
+    let over = |served| seen.connections.iter().filter(move |told| told.served == served && told.ended.is_some());
+    assert_eq!(over(false).count(), 2000);
+    assert!(over(false).all(|told| outcome(told) == (None, Some(5), Some(5))));
+    let accepted: Vec<_> = seen
         .connections
         .iter()
         .filter_map(|told| match told.phase {
-            ConnectionPhase::Accept { count } => Some((count, told.received)),
+            ConnectionPhase::Accept { count } => Some((count, told.started)),
             _ => None,
         })
         .collect();
-    assert!(accepted.len() < 40, "{}", accepted.len());
     assert_eq!(accepted.iter().map(|(count, _)| count).sum::<u64>(), 2000);
-    assert_eq!(accepted.iter().filter_map(|(_, received)| *received).sum::<u64>(), 10_000);
+    assert_eq!(over(true).filter_map(|told| told.received).sum::<u64>(), 10_000);
+    // At most 16 in ten seconds are told singly, and one event for the others.
+    let (first, last) = (accepted.iter().map(|one| one.1).min(), accepted.iter().map(|one| one.1).max());
+    let lasted = last.unwrap().nanos() - first.unwrap().nanos();
+    let most = 17 * (lasted / 10_000_000_000 + 2);
+    assert!(u64::try_from(accepted.len()).unwrap() <= most, "{} in {lasted} ns", accepted.len());
 }
 
 /// What `a_process_without_python_is_told` watches: this very test, run again by it.
