@@ -1,6 +1,7 @@
 """Runs the kernel tests in other kernels than this machine's, in qemu without KVM.
 
-usage: kernels.py [--suites kernel,socket,file,capture] [--tests WORD] [--command 'onlooker doctor'] [--logs DIR] [--json FILE] VMLINUZ…
+usage: kernels.py [--suites kernel,socket,file,capture] [--tests WORD] [--command COMMAND]
+                  [--onlooker PATH] [--logs DIR] VMLINUZ…
 
 Each VMLINUZ is a kernel image (x86_64, with BTF); nothing is fetched. The machine has one processor, no disk and no
 network but loopback, and sees this machine's own programs (python3, openssl, curl, a shell and a few more), packed with
@@ -171,6 +172,7 @@ def main():
     parser.add_argument("--suites", default=",".join(SUITES))
     parser.add_argument("--tests", default="", help="only those with this in their names")
     parser.add_argument("--command", action="append", help="instead of `onlooker doctor`; may be repeated")
+    parser.add_argument("--onlooker", type=pathlib.Path, help="a built one: runs the commands, and no tests")
     parser.add_argument("--logs", type=pathlib.Path, default=ROOT / "target/kernels")
     parser.add_argument("--timeout", type=int, default=600, help="seconds a test or command may take")
     arguments = parser.parse_args()
@@ -179,8 +181,9 @@ def main():
     lacking = missing() + [f"{kernel} (no such file)" for kernel in arguments.kernels if not os.path.isfile(kernel)]
     if lacking:
         sys.exit("missing: " + "; ".join(lacking))
-    built = build()
-    suites = {suite: [test for test in tests(built[suite]) if arguments.tests in test] for suite in arguments.suites.split(",") if suite}
+    built = {"onlooker": arguments.onlooker} if arguments.onlooker else build()
+    wanted = [] if arguments.onlooker else [suite for suite in arguments.suites.split(",") if suite]
+    suites = {suite: [test for test in tests(built[suite]) if arguments.tests in test] for suite in wanted}
     arguments.logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="onlooker-kernels-") as scratch:
         scratch = pathlib.Path(scratch)
