@@ -1,6 +1,6 @@
 """Runs the kernel tests in other kernels than this machine's, in qemu without KVM.
 
-usage: kernels.py [--suites kernel,socket,file,capture] [--tests WORD] [--command COMMAND]
+usage: kernels.py [--suites kernel,socket,file,capture] [--tests WORD,…] [--command COMMAND]
                   [--onlooker PATH] [--logs DIR] VMLINUZ…
 
 Each VMLINUZ is a kernel image (x86_64, with BTF); nothing is fetched. The machine has one processor, no disk and no
@@ -170,7 +170,7 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("kernels", nargs="*")
     parser.add_argument("--suites", default=",".join(SUITES))
-    parser.add_argument("--tests", default="", help="only those with this in their names")
+    parser.add_argument("--tests", default="", help="only those with one of these words in their names, by commas")
     parser.add_argument("--command", action="append", help="instead of `onlooker doctor`; may be repeated")
     parser.add_argument("--onlooker", type=pathlib.Path, help="a built one: runs the commands, and no tests")
     parser.add_argument("--logs", type=pathlib.Path, default=ROOT / "target/kernels")
@@ -183,7 +183,7 @@ def main():
         sys.exit("missing: " + "; ".join(lacking))
     built = {"onlooker": arguments.onlooker} if arguments.onlooker else build()
     wanted = [] if arguments.onlooker else [suite for suite in arguments.suites.split(",") if suite]
-    suites = {suite: [test for test in tests(built[suite]) if arguments.tests in test] for suite in wanted}
+    suites = {suite: [test for test in tests(built[suite]) if any(word in test for word in arguments.tests.split(","))] for suite in wanted}
     arguments.logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="onlooker-kernels-") as scratch:
         scratch = pathlib.Path(scratch)
