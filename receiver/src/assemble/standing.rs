@@ -56,8 +56,11 @@ impl Assembler {
     pub(super) fn standing(&mut self, process: ProcessKey) -> Standing {
         let tree = self.settings.scope == Scope::Tree;
         let open = self.settings.scope == Scope::Auto && self.settings.lookback > 0;
-        let entry = match self.table.ended(process).filter(|_| self.table.get(process).is_none()) {
+        let known = self.table.get(process).is_some();
+        let entry = match self.table.ended(process).filter(|_| !known) {
             Some(entry) => entry,
+            // Nothing is known of it but that it is not the one that has its number now.
+            None if !known && self.table.by_tgid(process.tgid).is_some() => return Standing::Not,
             None => {
                 let entry = self.table.entry(process);
                 entry.watched |= tree;
@@ -74,16 +77,17 @@ impl Assembler {
 
     /// Something that is told if its process is, and kept if it may be.
     pub(super) fn deed_or_keep(&mut self, event: &Event, out: &mut Vec<Observation>, commands: &mut Vec<Command>) {
-        match self.standing(event.process) {
-            Standing::Told(process) => {
-                // Of one that ended, the end of what was told before is still told, and nothing new.
-                let stale = |socket| self.network.process(process.key, socket).is_none();
-                match &event.kind {
-                    EventKind::Network(network) if self.table.get(event.process).is_none() && stale(network.socket) => {
-                    }
-                    _ => self.deed(&process, event, out, commands),
-                }
+        if let EventKind::Network(network) = &event.kind {
+            let key = self.table.key(event.process);
+            // A connection may outlive its process, whose number may be another's by then.
+            if let Some(process) = self.told_of(key).or_else(|| self.network.process(key, network.socket)) {
+                return self.deed(&process, event, out, commands);
             }
+        }
+        match self.standing(event.process) {
+            // One that ended makes no new connections.
+            Standing::Told(_) if matches!(event.kind, EventKind::Network(_)) => {}
+            Standing::Told(process) => self.deed(&process, event, out, commands),
             Standing::Open(process) => {
                 self.withheld = true;
                 if self.is_of_interest(event) {
