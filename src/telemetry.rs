@@ -18,7 +18,7 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 use crate::error::Error;
 
 /// Counters, beside the chain of what was seen, that are exported as metrics of the same name.
-const COUNTERS: [&str; 2] = [names::KERNEL_DROPPED, names::REDACTED];
+const COUNTERS: [&str; 3] = [names::KERNEL_DROPPED, names::KUBELET_REQUESTS, names::REDACTED];
 
 /// Started telemetry; stopped last.
 pub struct SelfTelemetry {

@@ -164,13 +164,16 @@ names! {
     CONTAINER_RUNTIME_NAME = "container.runtime.name";
     K8S_CONTAINER_NAME = "k8s.container.name";
     K8S_CRONJOB_NAME = "k8s.cronjob.name";
+    K8S_DAEMONSET_NAME = "k8s.daemonset.name";
     K8S_DEPLOYMENT_NAME = "k8s.deployment.name";
     K8S_JOB_NAME = "k8s.job.name";
     K8S_NAMESPACE_NAME = "k8s.namespace.name";
     K8S_NODE_NAME = "k8s.node.name";
+    K8S_POD_LABEL = "k8s.pod.label";
     K8S_POD_NAME = "k8s.pod.name";
     K8S_POD_UID = "k8s.pod.uid";
     K8S_REPLICASET_NAME = "k8s.replicaset.name";
+    K8S_STATEFULSET_NAME = "k8s.statefulset.name";
     HOST_ARCH = "host.arch";
     HOST_ID = "host.id";
     HOST_NAME = "host.name";

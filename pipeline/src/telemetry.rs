@@ -112,6 +112,8 @@ pub mod names {
     ];
     /// Those of [`CHAIN`] that rise and fall.
     pub const GAUGES: [&str; 2] = [HELD, PENDING];
+    /// Requests to the kubelet. Labels: receiver, outcome (answered, failed).
+    pub const KUBELET_REQUESTS: &str = "onlooker.kubelet.requests";
     /// Secrets masked in outgoing fields. Label: kind.
     pub const REDACTED: &str = "onlooker.redacted";
 }

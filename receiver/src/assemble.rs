@@ -169,6 +169,10 @@ impl Assembler {
                 }
                 None
             }
+            Frame::Pods(told) => {
+                self.table.pods(told);
+                None
+            }
             Frame::Event(event) => {
                 self.event(event, out, commands);
                 None

@@ -2,7 +2,7 @@
 //!
 //! A file is [`MAGIC`], a version (u16, little endian), then frames: length (u32, little endian, of what follows), one
 //! byte that says the kind, the content. The first frame is the [`Header`]. Observations are a function of the frames:
-//! what was read from /proc is in them as [`Facts`], the passing of time as [`Frame::Tick`].
+//! what was read from /proc is in them as [`Facts`], what the kubelet told as [`Frame::Pods`], the passing of time as [`Frame::Tick`].
 //!
 //! No secret is written: arguments are masked when they are decoded, of the environment only markers are read, and
 //! [`mask`] overwrites credentials in plaintext.
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{Clock, Event},
-    targets::rules::Rule,
+    targets::{pods::Told, rules::Rule},
 };
 
 pub use reader::Reader;
@@ -48,6 +48,8 @@ pub enum Frame {
     Tick(u64),
     /// A sign of life at this time (ns since boot).
     Heartbeat(u64, Box<Heartbeat>),
+    /// What the kubelet told anew.
+    Pods(Box<Told>),
 }
 
 /// Where and how it was recorded.

@@ -153,7 +153,7 @@ fn summary(recording: &Path) {
             Frame::Event(event) => format!("{:?}", event.kind).split([' ', '(']).next().unwrap_or_default().to_owned(),
             Frame::Facts(_) => "facts".to_owned(),
             Frame::Heartbeat(_, beat) => format!("{beat:?}"),
-            Frame::Header(_) | Frame::Tick(_) => continue,
+            Frame::Header(_) | Frame::Tick(_) | Frame::Pods(_) => continue,
         };
         *kinds.entry(name).or_default() += 1;
     }

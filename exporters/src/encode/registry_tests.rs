@@ -85,6 +85,9 @@ impl Registry {
         let name = attribute["key"].as_str().unwrap();
         let value = &attribute["value"];
         let said = format!("{name} = {value}");
+        // Of a template, what follows the name is the user's.
+        let template = name.strip_prefix(semconv::K8S_POD_LABEL).and_then(|rest| rest.strip_prefix('.'));
+        let name = template.map_or(name, |_| semconv::K8S_POD_LABEL);
         let (kind, values) = self.attributes.get(name).ok_or_else(|| format!("no such name: {said}"))?;
         if self.next.contains(name) && profile != Profile::Next {
             return Err(format!("a name of the next profile: {said}"));
@@ -96,7 +99,8 @@ impl Registry {
             value["arrayValue"]["values"].as_array().is_some_and(|all| all.iter().all(|v| v.get(items).is_some()))
         };
         let fits = match kind.as_str() {
-            "string" => value.get("stringValue").is_some(),
+            "string" => value.get("stringValue").is_some() && template.is_none(),
+            "template[string]" => value.get("stringValue").is_some() && template.is_some(),
             "int" => value.get("intValue").is_some(),
             "double" => value.get("doubleValue").is_some(),
             "boolean" => value.get("boolValue").is_some(),
@@ -175,12 +179,27 @@ fn everything(mode: ContentMode) -> Vec<Observation> {
             namespace: text(),
             pod_container: text(),
             owner: Some(owner),
+            node: text(),
+            labels: [("app.kubernetes.io/name".to_owned(), "text".to_owned())].into(),
             unit: text(),
         })
     };
     agent.workload = Some(owner(Owner::Deployment { name: "d".into(), replica_set: "r".into() }));
     let mut job = agent.clone();
     (job.key.tgid, job.workload) = (12, Some(owner(Owner::CronJob { name: "c".into(), job: "j".into() })));
+    let name = || "n".to_owned();
+    let owners = [
+        Owner::ReplicaSet { name: name() },
+        Owner::StatefulSet { name: name() },
+        Owner::DaemonSet { name: name() },
+        Owner::Job { name: name() },
+    ];
+    let owned = (30..).zip(owners).map(|(tgid, owned)| {
+        let mut process = agent.clone();
+        (process.key.tgid, process.workload) = (tgid, Some(owner(owned)));
+        std::sync::Arc::new(process)
+    });
+    let owned: Vec<_> = owned.collect();
     let (agent, job) = (std::sync::Arc::new(agent), std::sync::Arc::new(job));
 
     let mut kinds: Vec<(std::sync::Arc<pipeline::observation::ProcessInfo>, Kind)> = Vec::new();
@@ -321,6 +340,9 @@ fn everything(mode: ContentMode) -> Vec<Observation> {
         ProcessPhase::Exit(Exit { code: 0, signal: Some(9) }),
     ];
     kinds.extend(phases.map(|phase| (job.clone(), Kind::Process(Box::new(Process { phase })))));
+    kinds.extend(
+        owned.into_iter().map(|process| (process, Kind::Process(Box::new(Process { phase: ProcessPhase::Fork })))),
+    );
     kinds.push((
         agent.clone(),
         Kind::OpaqueCall(Box::new(OpaqueCall {

@@ -11,8 +11,9 @@ use pipeline::{
 /// Identity first: `service.name`, the instance, the process; then what describes it.
 pub fn resource(process: &ProcessInfo) -> Resource {
     let mut attributes = Vec::new();
-    let mut set = |name: &'static str, value: Value| attributes.push(super::key_value(name, &value));
+    let mut set = |name: &str, value: Value| attributes.push(super::key_value(name, &value));
     let host = &process.host;
+    let node = process.workload.as_ref().and_then(|workload| workload.node.as_ref());
     if process.key.tgid == 0 {
         // onlooker's own events (heartbeat, losses).
         set(name::SERVICE_NAME, "onlooker".into());
@@ -39,7 +40,7 @@ pub fn resource(process: &ProcessInfo) -> Resource {
         (name::HOST_NAME, Some(&host.name)),
         (name::HOST_ID, host.id.as_ref()),
         (name::HOST_ARCH, Some(&host.arch)),
-        (name::K8S_NODE_NAME, host.node.as_ref()),
+        (name::K8S_NODE_NAME, host.node.as_ref().or(node)),
     ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             set(name, value.as_str().into());
@@ -52,7 +53,7 @@ pub fn resource(process: &ProcessInfo) -> Resource {
 }
 
 /// Container, pod and unit, as far as they are known.
-fn workload(set: &mut impl FnMut(&'static str, Value), workload: &Workload) {
+fn workload(set: &mut impl FnMut(&str, Value), workload: &Workload) {
     for (name, value) in [
         (name::CONTAINER_ID, &workload.container_id),
         (name::CONTAINER_NAME, &workload.container_name),
@@ -71,14 +72,21 @@ fn workload(set: &mut impl FnMut(&'static str, Value), workload: &Workload) {
     if let Some(tag) = &workload.image_tag {
         set(name::CONTAINER_IMAGE_TAGS, vec![tag.clone()].into());
     }
-    let owner = match &workload.owner {
+    for (key, value) in &workload.labels {
+        set(&format!("{}.{key}", name::K8S_POD_LABEL), value.as_str().into());
+    }
+    let (first, second) = match &workload.owner {
         Some(Owner::Deployment { name, replica_set }) => {
-            [(name::K8S_DEPLOYMENT_NAME, name), (name::K8S_REPLICASET_NAME, replica_set)]
+            ((name::K8S_DEPLOYMENT_NAME, name), Some((name::K8S_REPLICASET_NAME, replica_set)))
         }
-        Some(Owner::CronJob { name, job }) => [(name::K8S_CRONJOB_NAME, name), (name::K8S_JOB_NAME, job)],
+        Some(Owner::CronJob { name, job }) => ((name::K8S_CRONJOB_NAME, name), Some((name::K8S_JOB_NAME, job))),
+        Some(Owner::ReplicaSet { name }) => ((name::K8S_REPLICASET_NAME, name), None),
+        Some(Owner::StatefulSet { name }) => ((name::K8S_STATEFULSET_NAME, name), None),
+        Some(Owner::DaemonSet { name }) => ((name::K8S_DAEMONSET_NAME, name), None),
+        Some(Owner::Job { name }) => ((name::K8S_JOB_NAME, name), None),
         None => return,
     };
-    for (name, value) in owner {
+    for (name, value) in [first].into_iter().chain(second) {
         set(name, value.as_str().into());
     }
 }

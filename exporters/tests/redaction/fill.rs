@@ -79,6 +79,8 @@ impl Fill<'_> {
                 namespace: self.some(),
                 pod_container: self.some(),
                 owner: Some(Owner::Deployment { name: self.text(), replica_set: self.text() }),
+                node: self.some(),
+                labels: BTreeMap::from([("team".into(), self.text())]),
                 unit: self.some(),
             })),
             markers: BTreeMap::from([("AI_AGENT".into(), self.text())]),

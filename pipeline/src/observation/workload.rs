@@ -1,9 +1,11 @@
 //! Where a process runs: its container, its pod, its systemd unit.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-/// What surrounds a process, as far as cgroup paths and the files of the container runtimes tell. Nothing of it is asked
-/// over a network.
+/// What surrounds a process, as far as cgroup paths and the files of the container runtimes tell, and the kubelet, where
+/// the operator wants it asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Workload {
@@ -34,9 +36,15 @@ pub struct Workload {
     /// `k8s.container.name`: the name in the pod's specification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_container: Option<String>,
-    /// What made the pod, where its name tells for sure.
+    /// What made the pod, where the kubelet or its name tells for sure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
+    /// `k8s.node.name`, as the kubelet tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// `k8s.pod.label.<key>`: those that the operator wants, as the kubelet tells them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// `onlooker.systemd.unit`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -59,5 +67,25 @@ pub enum Owner {
         name: String,
         /// The job that it made.
         job: String,
+    },
+    /// `k8s.replicaset.name`: one that no deployment made.
+    ReplicaSet {
+        /// The replica set.
+        name: String,
+    },
+    /// `k8s.statefulset.name`.
+    StatefulSet {
+        /// The stateful set.
+        name: String,
+    },
+    /// `k8s.daemonset.name`.
+    DaemonSet {
+        /// The daemon set.
+        name: String,
+    },
+    /// `k8s.job.name`: one that no cron job made.
+    Job {
+        /// The job.
+        name: String,
     },
 }

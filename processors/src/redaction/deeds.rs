@@ -22,17 +22,25 @@ pub fn workload(workload: &mut Workload, masker: &mut Masker) {
         namespace,
         pod_container,
         owner,
+        node,
+        labels,
         unit,
     } = workload;
     let names = [container_id, runtime, container_name, image_name, image_tag, pod_uid, pod_name, namespace];
-    for name in names.into_iter().chain([pod_container, unit]) {
+    for name in names.into_iter().chain([pod_container, node, unit]) {
         masker.optional(name);
+    }
+    for (name, value) in labels {
+        masker.value(name, value);
     }
     match owner {
         Some(Owner::Deployment { name, replica_set: made } | Owner::CronJob { name, job: made }) => {
             masker.text(name);
             masker.text(made);
         }
+        Some(
+            Owner::ReplicaSet { name } | Owner::StatefulSet { name } | Owner::DaemonSet { name } | Owner::Job { name },
+        ) => masker.text(name),
         None => {}
     }
 }

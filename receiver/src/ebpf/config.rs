@@ -10,7 +10,7 @@ use pipeline::{
 use serde::Deserialize;
 use std::time::Duration;
 
-use super::files::Files;
+use super::{files::Files, kubelet::config::Kubernetes};
 use crate::{
     record::{Scope, Settings},
     targets::rules::Rule,
@@ -43,6 +43,8 @@ pub struct Config {
     pub memory_limit: ByteSize,
     /// Sizes of the kernel's buffers.
     pub rings: Rings,
+    /// What is asked of Kubernetes beyond what cgroups and files tell. `null`: nothing.
+    pub kubernetes: Option<Kubernetes>,
 }
 
 /// How agents are found.
@@ -101,6 +103,7 @@ impl Default for Config {
             max_body_size: ByteSize(16 << 20),
             memory_limit: ByteSize(256 << 20),
             rings: Rings::default(),
+            kubernetes: None,
         }
     }
 }
@@ -180,6 +183,9 @@ impl Component for Config {
         }
         if self.lookback.0 > LONGEST_LOOKBACK {
             problems.push(Problem::new(format!("{path}::lookback"), "is out of range").hint("at most 5m"));
+        }
+        if let Some(kubernetes) = &self.kubernetes {
+            kubernetes.validate(&format!("{path}::kubernetes"), problems);
         }
         if self.memory_limit.0 < 1 << 20 {
             problems.push(Problem::new(format!("{path}::memory_limit"), "must be at least 1MiB"));

@@ -9,7 +9,7 @@ use std::{
 
 use pipeline::{ProcessKey, telemetry::Counter};
 
-use super::{candidates::Candidates, host::now, kernel::Shared, queue::Queue};
+use super::{candidates::Candidates, host::now, kernel::Shared, kubelet::Kubelet, queue::Queue};
 use crate::{
     event::{Event, EventKind, Source},
     probes::{Delivery, tls::Links},
@@ -95,6 +95,8 @@ pub struct Intake {
     pub candidates: Candidates,
     /// Facts that wait for their exec, by process and time.
     pub facts: HashMap<(ProcessKey, u64), Facts>,
+    /// Who is asked about pods.
+    pub kubelet: Option<Arc<Kubelet>>,
     /// When the last tick was queued.
     pub ticked: Instant,
 }
@@ -109,6 +111,9 @@ impl Delivery for Intake {
                 let tls = self.tls && self.targets.lock().has_tls(process.tgid);
                 self.candidates.exec(event, exec, &self.proc, tls);
                 if let Some(facts) = self.proc.facts(process, exec.uid, &mut self.names) {
+                    if let (Some(kubelet), Some(workload)) = (&self.kubelet, &facts.workload) {
+                        kubelet.want(workload);
+                    }
                     self.facts.insert((process, event.time), facts);
                 }
             }

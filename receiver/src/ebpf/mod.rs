@@ -7,6 +7,7 @@ pub mod files;
 mod host;
 mod intake;
 pub mod kernel;
+pub mod kubelet;
 mod queue;
 mod session;
 
@@ -27,13 +28,14 @@ use self::{
     config::Config,
     intake::{Intake, Targets},
     kernel::Shared,
+    kubelet::Kubelet,
     queue::Queue,
     session::Session,
 };
 use crate::{
     Error,
     probes::Reader,
-    record::{Frame, Header, Recorder, Scope, Settings},
+    record::{Facts, Frame, Header, Recorder, Scope, Settings},
     targets::{
         commands,
         discovery::{Attach, Attached, Discovery},
@@ -50,6 +52,9 @@ const SURVEY: Duration = Duration::from_secs(60);
 
 /// How long a command waits until its files are searched; the rest is done while it runs.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the start waits for the kubelet, so that what runs already is told with its pods from the beginning.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
 /// The factory of `ebpf`.
 pub fn factory() -> Factory<dyn Receiver> {
@@ -89,13 +94,19 @@ impl Receiver for Ebpf {
         };
         let settings =
             Settings { providers: self.context.shared.providers.clone(), ..self.config.settings(command.is_some()) };
-        let header = Header { host: host::host(), clock: host::clock(), settings };
+        let mut host = host::host();
+        if let Some(kubernetes) = self.config.kubernetes.as_ref().filter(|kubernetes| !kubernetes.node.is_empty()) {
+            host.node = Some(kubernetes.node.clone());
+        }
+        let header = Header { host, clock: host::clock(), settings };
         let kernel = Shared::load(&self.config, command.is_some()).map_err(plain)?;
         let recorder = match &self.context.record {
             Some(path) => Some(Recorder::create(path, &header).map_err(plain)?),
             None => None,
         };
 
+        let queue = Arc::new(Queue::new(QUEUE));
+        let kubelet = self.kubelet(&queue)?.map(Arc::new);
         let proc = Proc::new("/proc");
         let mut names = Names::read(&host::root());
         let mut discovery = Discovery::new(proc.clone(), kernel.clone());
@@ -114,15 +125,20 @@ impl Receiver for Ebpf {
         };
         let attached = targets.lock().table().len();
 
+        if let Some(kubelet) = &kubelet {
+            kubelet.wait(FIRST_ANSWER);
+        }
         // Where rules decide, there is nothing to become.
         let auto = header.settings.scope == Scope::Auto;
         let mut candidates = Candidates::new(kernel.clone(), if auto { header.settings.lookback } else { 0 });
         candidates.survey(&proc, &targets.lock().tls_users());
-
-        let queue = Arc::new(Queue::new(QUEUE));
         // Events of processes that start from here on wait in the rings until the snapshot is taken.
         let only_self = command.is_some().then(std::process::id);
-        queue.push(snapshot(&proc, &mut names, only_self));
+        let found = snapshot(&proc, &mut names, only_self);
+        if let Some(kubelet) = &kubelet {
+            found.iter().filter_map(|facts| facts.workload.as_ref()).for_each(|workload| kubelet.want(workload));
+        }
+        queue.push(found.into_iter().map(|facts| Frame::Facts(Box::new(facts))).collect());
         let id = ("receiver", self.context.id.as_str());
         let intake = Intake {
             targets: targets.clone(),
@@ -134,6 +150,7 @@ impl Receiver for Ebpf {
             tls: self.config.capture.tls,
             candidates,
             facts: HashMap::new(),
+            kubelet: kubelet.clone(),
             ticked: begun,
         };
         let session = Session::new(
@@ -143,6 +160,7 @@ impl Receiver for Ebpf {
             recorder,
             kernel.clone(),
             targets.clone(),
+            kubelet,
             self.context.telemetry.clone(),
             self.context.id.clone(),
         );
@@ -176,6 +194,18 @@ impl Receiver for Ebpf {
                 _ => Err(ComponentError::new("the assembly thread failed; please report this")),
             }
         })
+    }
+}
+
+impl Ebpf {
+    /// Starts to ask the kubelet, if the operator wants that.
+    fn kubelet(&self, queue: &Arc<Queue>) -> Result<Option<Kubelet>, ComponentError> {
+        let Some(kubernetes) = &self.config.kubernetes else { return Ok(None) };
+        let Some(config) = kubernetes.kubelet.clone() else { return Ok(None) };
+        let queue = queue.clone();
+        let deliver = Box::new(move |told| queue.push(vec![Frame::Pods(Box::new(told))]) == 0);
+        let (telemetry, id) = (&self.context.telemetry, &self.context.id);
+        Ok(Some(Kubelet::start(config, kubernetes.labels.clone(), telemetry, id, deliver)?))
     }
 }
 
@@ -220,8 +250,7 @@ pub fn survey() -> Vec<(Attached, Vec<u32>)> {
 }
 
 /// The processes that run already: all of them, or one.
-fn snapshot(proc: &Proc, names: &mut Names, only: Option<u32>) -> Vec<Frame> {
+fn snapshot(proc: &Proc, names: &mut Names, only: Option<u32>) -> Vec<Facts> {
     let processes = only.map_or_else(|| proc.processes(), |tgid| vec![tgid]);
-    let found = processes.into_iter().filter_map(|tgid| proc.found(tgid, names));
-    found.map(|facts| Frame::Facts(Box::new(facts))).collect()
+    processes.into_iter().filter_map(|tgid| proc.found(tgid, names)).collect()
 }

@@ -102,6 +102,8 @@ fn size(frames: &[Frame]) -> usize {
             EventKind::Data(chunk) => chunk.bytes.len(),
             _ => 0,
         },
+        // As many bytes as names, labels and images of a pod have, roughly.
+        Frame::Pods(told) => ENTRY.saturating_mul(2 * told.pods.len()),
         _ => 0,
     };
     frames.iter().map(|frame| ENTRY + plaintext(frame)).sum()

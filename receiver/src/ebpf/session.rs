@@ -15,6 +15,7 @@ use super::{
     host::now,
     intake::Targets,
     kernel::Shared,
+    kubelet::Kubelet,
     queue::{Queue, Taken},
 };
 use crate::{
@@ -41,6 +42,8 @@ pub struct Session {
     pub kernel: Shared,
     /// Where TLS functions are.
     pub targets: Targets,
+    /// Who is asked about pods.
+    pub kubelet: Option<Arc<Kubelet>>,
     /// onlooker's counters.
     pub telemetry: Arc<Telemetry>,
     /// The receiver's id.
@@ -61,6 +64,7 @@ impl Session {
         recorder: Option<Recorder>,
         kernel: Shared,
         targets: Targets,
+        kubelet: Option<Arc<Kubelet>>,
         telemetry: Arc<Telemetry>,
         id: String,
     ) -> Self {
@@ -74,6 +78,7 @@ impl Session {
             recorder,
             kernel,
             targets,
+            kubelet,
             telemetry,
             id,
             sequence: 0,
@@ -152,6 +157,7 @@ impl Session {
     /// Coverage and losses as they are now.
     fn beat(&self, last: bool) -> Frame {
         let mut probes = self.kernel.status();
+        probes.extend(self.kubelet.as_ref().map(|kubelet| kubelet.status()));
         let mut counts = Vec::new();
         for (reason, count) in self.kernel.drops() {
             let labels = [("receiver", self.id.as_str()), ("reason", reason)];

@@ -11,6 +11,7 @@ const HEADER: u8 = 1;
 const FACTS: u8 = 2;
 const TICK: u8 = 3;
 const HEARTBEAT: u8 = 4;
+const PODS: u8 = 5;
 const EXEC: u8 = 16;
 const FORK: u8 = 17;
 const EXIT: u8 = 18;
@@ -56,6 +57,7 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
             };
             json(out, HEARTBEAT, &beat);
         }
+        Frame::Pods(told) => json(out, PODS, told.as_ref()),
         Frame::Event(event) => encode_event(event, out),
     }
     let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
@@ -198,6 +200,7 @@ pub fn decode(content: Bytes) -> Result<Option<Frame>, &'static str> {
             let Beat { time, sequence, last, probes, counts } = beat;
             Frame::Heartbeat(time, Box::new(Heartbeat { sequence, last, probes, counts, ..Heartbeat::default() }))
         }
+        PODS => Frame::Pods(Box::new(input.json("pods")?)),
         EXEC..=SOURCED_DATA | NETWORK | FILE | SECURITY => Frame::Event(decode_event(kind, &mut input)?),
         _ => return Ok(None),
     };
@@ -331,6 +334,7 @@ mod tests {
             deeds::{FileDeed, FileEvent, Place, Rights, SecurityEvent},
         },
         record::{Facts, Header},
+        targets::pods::{Pod, Told},
     };
 
     /// Any event.
@@ -455,6 +459,9 @@ mod tests {
         assert!(matches!(round_trip(&Frame::Facts(Box::new(facts.clone()))), Frame::Facts(back) if *back == facts));
         let beat = Heartbeat { sequence: 3, last: true, probes: vec![("exec".into(), None)], ..Heartbeat::default() };
         assert!(matches!(round_trip(&Frame::Heartbeat(9, Box::new(beat))), Frame::Heartbeat(9, back) if back.last));
+        let pod = Pod { uid: "u".into(), labels: [("a".to_owned(), "b".to_owned())].into(), ..Pod::default() };
+        let told = Told { pods: vec![pod], gone: vec!["v".into()] };
+        assert!(matches!(round_trip(&Frame::Pods(Box::new(told.clone()))), Frame::Pods(back) if *back == told));
         assert!(decode(Bytes::from_static(&[99, 1, 2])).unwrap().is_none());
     }
 

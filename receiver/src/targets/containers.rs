@@ -137,7 +137,7 @@ fn merge(known: &mut Workload, told: Workload) {
 }
 
 /// Name and tag of an image's reference; a digest is neither.
-fn image(reference: &str) -> (Option<String>, Option<String>) {
+pub fn image(reference: &str) -> (Option<String>, Option<String>) {
     let name = reference.split_once('@').map_or(reference, |(name, _)| name);
     if name.is_empty() || name.starts_with("sha256:") {
         return (None, None);
@@ -260,13 +260,20 @@ pub fn owner(pod: &str) -> Option<Owner> {
     if name.is_empty() {
         return None;
     }
-    // Minutes since 1970 have eight digits from 1989 to 2160.
-    if middle.len() == 8 && middle.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Owner::CronJob { name: name.to_owned(), job: rest.to_owned() });
+    if let Some(owner) = cron_job(rest) {
+        return Some(owner);
     }
     // A hash of 32 bits; one of letters only might be a word.
     let hash = (8..=10).contains(&middle.len()) && random(middle) && middle.bytes().any(|byte| byte.is_ascii_digit());
     hash.then(|| Owner::Deployment { name: name.to_owned(), replica_set: rest.to_owned() })
+}
+
+/// The cron job that made a job, if the job's name ends with the minute that it was due: minutes since 1970 have eight
+/// digits from 1989 to 2160.
+pub fn cron_job(job: &str) -> Option<Owner> {
+    let (name, minute) = job.rsplit_once('-')?;
+    let due = !name.is_empty() && minute.len() == 8 && minute.bytes().all(|byte| byte.is_ascii_digit());
+    due.then(|| Owner::CronJob { name: name.to_owned(), job: job.to_owned() })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod names;
 pub mod openssl;
 pub mod openssl_internal;
 pub mod plan;
+pub mod pods;
 pub mod procfs;
 pub mod proof;
 pub mod relocations;

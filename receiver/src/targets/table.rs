@@ -10,7 +10,11 @@ use pipeline::{
     observation::{Host, ProcessInfo, Workload},
 };
 
-use super::{cgroup, procfs::same_start};
+use super::{
+    cgroup,
+    pods::{Pods, Told},
+    procfs::same_start,
+};
 use crate::{
     event::{Clock, Exec},
     record::Facts,
@@ -48,12 +52,20 @@ pub struct Table {
     facts: HashMap<u32, Facts>,
     /// The latest that ended, oldest first.
     ended: VecDeque<Entry>,
+    pods: Pods,
 }
 
 impl Table {
     /// An empty table.
     pub fn new(host: Arc<Host>, clock: Clock) -> Self {
-        Self { host, clock, entries: HashMap::new(), facts: HashMap::new(), ended: VecDeque::new() }
+        Self {
+            host,
+            clock,
+            entries: HashMap::new(),
+            facts: HashMap::new(),
+            ended: VecDeque::new(),
+            pods: Pods::default(),
+        }
     }
 
     /// The entry of a process, if it is known.
@@ -131,7 +143,7 @@ impl Table {
             uid: found.uid,
             gid: found.gid,
             user: facts.user.clone(),
-            workload: surroundings(facts),
+            workload: surroundings(facts, &self.pods),
             cgroup: facts.cgroup.clone(),
             markers: facts.markers.clone(),
             serves_models: false,
@@ -148,6 +160,7 @@ impl Table {
         let parent = (exec.parent != ProcessKey::default()).then(|| self.key(exec.parent));
         let above = self.get(exec.parent).map(|entry| (entry.info.clone(), entry.watched, entry.excluded));
         let facts = self.facts.remove(&key.tgid).filter(|facts| facts.process == key);
+        let surroundings = facts.as_ref().and_then(|facts| surroundings(facts, &self.pods));
         let known = self.get(key).is_some();
         let clock = self.clock;
         let slot = self.entry(key);
@@ -161,7 +174,7 @@ impl Table {
         let cgroup = facts.as_ref().and_then(|facts| facts.cgroup.clone()).or_else(|| near.as_ref()?.cgroup.clone());
         // The same place, the same surroundings.
         let same = near.as_ref().filter(|near| near.cgroup == cgroup);
-        let workload = facts.as_ref().and_then(surroundings).or_else(|| same?.workload.clone());
+        let workload = surroundings.or_else(|| same?.workload.clone());
         let user = facts
             .as_ref()
             .and_then(|facts| facts.user.clone())
@@ -190,6 +203,19 @@ impl Table {
             host: old.host.clone(),
         });
         slot
+    }
+
+    /// What the kubelet told: known processes of those pods are completed, later ones when they come.
+    pub fn pods(&mut self, told: &Told) {
+        let changed = self.pods.learn(told);
+        for entry in self.entries.values_mut() {
+            let Some(workload) = &entry.info.workload else { continue };
+            if workload.pod_uid.as_ref().is_some_and(|uid| changed.contains(uid.as_str())) {
+                let mut workload = Workload::clone(workload);
+                self.pods.complete(&mut workload);
+                Arc::make_mut(&mut entry.info).workload = Some(Arc::new(workload));
+            }
+        }
     }
 
     /// A process was forked: until its exec it is what its parent is.
@@ -251,9 +277,11 @@ impl Table {
 }
 
 /// Where a process runs; of an older recording, what its cgroup's path tells.
-fn surroundings(facts: &Facts) -> Option<Arc<Workload>> {
+fn surroundings(facts: &Facts, pods: &Pods) -> Option<Arc<Workload>> {
     let parsed = || facts.cgroup.as_deref().map(cgroup::workload).filter(|found| *found != Workload::default());
-    facts.workload.clone().or_else(parsed).map(Arc::new)
+    let mut workload = facts.workload.clone().or_else(parsed)?;
+    pods.complete(&mut workload);
+    Some(Arc::new(workload))
 }
 
 fn entry(info: ProcessInfo, kernel_key: Option<ProcessKey>) -> Entry {
