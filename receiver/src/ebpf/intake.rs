@@ -2,18 +2,17 @@
 //! mask arguments. Everything else waits in the queue.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use pipeline::{ProcessKey, telemetry::Counter};
+use pipeline::telemetry::Counter;
 
-use super::{candidates::Candidates, host::now, kernel::Shared, kubelet::Kubelet, queue::Queue};
+use super::{candidates::Candidates, host::now, kernel::Shared, kubelet::Kubelet, pending::Pending, queue::Queue};
 use crate::{
     event::{Event, EventKind, Source},
     probes::{Delivery, tls::Links},
-    record::{Facts, Frame},
+    record::Frame,
     targets::{
         discovery::{Discovery, Job, Outcome},
         procfs::{Names, Proc},
@@ -93,8 +92,8 @@ pub struct Intake {
     pub tls: bool,
     /// Who is likely to become an agent.
     pub candidates: Candidates,
-    /// Facts that wait for their exec, by process and time.
-    pub facts: HashMap<(ProcessKey, u64), Facts>,
+    /// Facts that wait for their exec.
+    pub facts: Pending,
     /// Who is asked about pods.
     pub kubelet: Option<Arc<Kubelet>>,
     /// When the last tick was queued.
@@ -110,11 +109,12 @@ impl Delivery for Intake {
                 self.attach(event, |targets| targets.exec(process.tgid));
                 let tls = self.tls && self.targets.lock().has_tls(process.tgid);
                 self.candidates.exec(event, exec, &self.proc, tls);
+                self.facts.exec(process, event.time);
                 if let Some(facts) = self.proc.facts(process, exec.uid, &mut self.names) {
                     if let (Some(kubelet), Some(workload)) = (&self.kubelet, &facts.workload) {
                         kubelet.want(workload);
                     }
-                    self.facts.insert((process, event.time), facts);
+                    self.facts.add(event.time, now(), facts);
                 }
             }
             EventKind::Map { dev, inode } => {
@@ -146,7 +146,7 @@ impl Delivery for Intake {
             }
             if let EventKind::Exec(exec) = &mut event.kind {
                 exec.args = pipeline::mask::args(std::mem::take(&mut exec.args));
-                if let Some(facts) = self.facts.remove(&(event.process, event.time)) {
+                if let Some(facts) = self.facts.take(event.process, event.time) {
                     frames.push(Frame::Facts(Box::new(facts)));
                 }
             }

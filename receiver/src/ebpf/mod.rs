@@ -8,11 +8,11 @@ mod host;
 mod intake;
 pub mod kernel;
 pub mod kubelet;
+mod pending;
 mod queue;
 mod session;
 
 use std::{
-    collections::HashMap,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -29,6 +29,7 @@ use self::{
     intake::{Intake, Targets},
     kernel::Shared,
     kubelet::Kubelet,
+    pending::Pending,
     queue::Queue,
     session::Session,
 };
@@ -149,7 +150,7 @@ impl Receiver for Ebpf {
             dropped: self.context.telemetry.counter(names::KERNEL_DROPPED, &[id, ("reason", names::QUEUE_FULL)]),
             tls: self.config.capture.tls,
             candidates,
-            facts: HashMap::new(),
+            facts: Pending::default(),
             kubelet: kubelet.clone(),
             ticked: begun,
         };

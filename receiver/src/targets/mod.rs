@@ -29,5 +29,6 @@ pub mod symbols;
 pub mod table;
 #[cfg(test)]
 pub mod testing;
+pub mod users;
 pub mod vtables;
 pub mod xrefs;

@@ -3,7 +3,7 @@
 //! Formats: proc_pid_stat(5), proc_pid_maps(5), proc_pid_cgroup(5), proc_pid_environ(5).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs,
     io::Read,
     os::unix::ffi::OsStrExt,
@@ -15,7 +15,7 @@ use pipeline::{
     observation::{ProcessInfo, Workload},
 };
 
-use super::{builds::Builds, containers::Containers};
+use super::{builds::Builds, containers::Containers, users::Users};
 use crate::record::{Facts, Found};
 
 /// Nanoseconds of a clock tick in /proc: USER_HZ is 100 on every architecture that onlooker knows.
@@ -167,13 +167,14 @@ impl Proc {
     /// What an exec event does not tell: `None` if the process is gone already, or its id is another's by now.
     pub fn facts(&self, key: ProcessKey, uid: u32, names: &mut Names) -> Option<Facts> {
         let cgroup = self.cgroup(key.tgid);
+        let workload = cgroup.as_deref().and_then(|path| names.workload(path, uid));
         let facts = Facts {
             process: key,
             found: None,
             executable: self.executable(key.tgid),
             build: names.builds.of(&self.executable_file(key.tgid)),
-            user: names.users.name(uid),
-            workload: cgroup.as_deref().and_then(|path| names.workload(path, uid)),
+            user: self.user(key.tgid, uid, workload.as_ref(), names),
+            workload,
             cgroup,
             markers: self.markers(key.tgid),
         };
@@ -214,22 +215,42 @@ impl Proc {
         // A process without an executable is a thread of the kernel.
         let executable = self.executable(tgid)?;
         let cgroup = self.cgroup(tgid);
+        let workload = cgroup.as_deref().and_then(|path| names.workload(path, uid));
         Some(Facts {
             process,
             found: Some(found),
             executable: Some(executable),
             build: names.builds.of(&self.executable_file(tgid)),
-            user: names.users.name(uid),
-            workload: cgroup.as_deref().and_then(|path| names.workload(path, uid)),
+            user: self.user(tgid, uid, workload.as_ref(), names),
+            workload,
             cgroup,
             markers: self.markers(tgid),
         })
+    }
+
+    /// Name of a process's user: in a container the container's own word for it, for the host's is another's.
+    fn user(&self, tgid: u32, uid: u32, workload: Option<&Workload>, names: &mut Names) -> Option<String> {
+        let Some(container) = workload.and_then(|workload| workload.container_id.as_deref()) else {
+            return names.users.name(uid);
+        };
+        let inside = self.text(tgid, "uid_map").map_or(Some(uid), |map| inside(&map, uid))?;
+        names.users.name_in(container, &self.path(tgid, "root"), inside)
     }
 }
 
 /// True if a start time from /proc (rounded down to ticks) and one from the kernel can be the same.
 pub fn same_start(from_proc: u64, from_kernel: u64) -> bool {
     from_proc / TICK == from_kernel / TICK
+}
+
+/// What a user of the host is in a user namespace, by its map (user_namespaces(7): inside, outside, how many).
+fn inside(map: &str, uid: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        let (inside, outside, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let at = uid.checked_sub(outside).filter(|at| *at < count)?;
+        inside.checked_add(at)
+    })
 }
 
 /// One line of /proc/<pid>/maps, if it is an executable mapping of a file.
@@ -263,55 +284,13 @@ pub struct Names {
 impl Names {
     /// Those of the host whose root this is.
     pub fn read(root: &Path) -> Self {
-        Self {
-            users: Users::read(&root.join("etc/passwd")),
-            containers: Containers::new(root),
-            builds: Builds::default(),
-        }
+        Self { users: Users::new(root), containers: Containers::new(root), builds: Builds::default() }
     }
 
     /// Where processes of a cgroup and a user run; `None` if the path tells nothing.
     fn workload(&mut self, path: &str, uid: u32) -> Option<Workload> {
         let home = self.users.home(uid).map(str::to_owned);
         Some(self.containers.workload(path, home.as_deref())).filter(|found| *found != Workload::default())
-    }
-}
-
-/// Names and homes of users, from /etc/passwd (passwd(5)), read once.
-#[derive(Debug, Default)]
-pub struct Users(HashMap<u32, (String, String)>);
-
-impl Users {
-    /// Reads a passwd file; without one nobody has a name.
-    pub fn read(path: &Path) -> Self {
-        let text = fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-        let entry = |line: &str| {
-            let mut fields = line.split(':');
-            let name = fields.next().filter(|name| !name.is_empty())?.to_owned();
-            let uid = fields.nth(1)?.parse().ok()?;
-            let home = fields.nth(2).unwrap_or_default().to_owned();
-            Some((uid, (name, home)))
-        };
-        let mut users = HashMap::new();
-        for (uid, known) in text.lines().filter_map(entry) {
-            users.entry(uid).or_insert(known);
-        }
-        Self(users)
-    }
-
-    /// The name of a user.
-    pub fn name(&mut self, uid: u32) -> Option<String> {
-        self.0.get(&uid).map(|(name, _)| name.clone())
-    }
-
-    /// The home of a user.
-    pub fn home(&self, uid: u32) -> Option<&str> {
-        self.0.get(&uid).map(|(_, home)| home.as_str()).filter(|home| home.starts_with('/'))
-    }
-
-    /// The id of a user.
-    pub fn id(&self, name: &str) -> Option<u32> {
-        self.0.iter().filter(|(_, (known, _))| known == name).map(|(uid, _)| *uid).min()
     }
 }
 
@@ -346,6 +325,33 @@ mod tests {
         let late = ProcessKey { tgid: 42, start: 7_003_000_000 };
         assert!(proc.is(late));
         assert!(proc.facts(ProcessKey { tgid: 42, start: 7_013_000_000 }, 0, &mut names).is_none());
+    }
+
+    #[test]
+    fn a_user_of_a_container_has_the_containers_name() {
+        let root = tempfile::tempdir().unwrap();
+        testing::process(root.path(), 42, 1, 700, "/usr/bin/node", &["node"], &[]);
+        let cgroup = format!("0::/system.slice/docker-{}.scope\n", "a".repeat(64));
+        fs::write(root.path().join("42/cgroup"), cgroup).unwrap();
+        let passwd = |folder: &str, text: &str| {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+            fs::write(root.path().join(folder).join("passwd"), text).unwrap();
+        };
+        passwd("etc", "ada:x:1000:1::/home/ada:/bin/sh\n");
+        let mut names = Names::read(root.path());
+        let proc = Proc::new(root.path());
+        // No file of its own: no name, and not the host's.
+        assert_eq!(proc.found(42, &mut names).unwrap().user, None);
+        passwd("42/root/etc", "node:x:1000:1::/home/node:/bin/sh\nroot:x:0:0::/root:/bin/sh\n");
+        let mut names = Names::read(root.path());
+        assert_eq!(proc.found(42, &mut names).unwrap().user.as_deref(), Some("node"));
+        // Root of a user namespace.
+        fs::write(root.path().join("42/uid_map"), "         0       1000      65536\n").unwrap();
+        assert_eq!(proc.found(42, &mut names).unwrap().user.as_deref(), Some("root"));
+        assert_eq!(inside("0 100000 65536\n70000 5 1", 100_007), Some(7));
+        assert_eq!(inside("0 100000 65536\n70000 5 1", 5), Some(70_000));
+        assert_eq!(inside("0 100000 65536\nx", 165_536), None);
+        assert_eq!(inside("0 0 4294967295", 1000), Some(1000));
     }
 
     #[test]

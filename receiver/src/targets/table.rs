@@ -35,10 +35,15 @@ pub struct Entry {
     pub told: bool,
     /// Its key as the kernel tells it; none while it is known from /proc only.
     pub kernel_key: Option<ProcessKey>,
+    /// Id of its cgroup (v2) at its latest exec, if that was seen.
+    cgroup_id: Option<u64>,
 }
 
 /// Processes that are remembered for a while after their end.
 const ENDED: usize = 1024;
+
+/// Names of users that are remembered.
+const USERS: usize = 4096;
 
 /// All known processes. At most one per process id.
 ///
@@ -53,6 +58,8 @@ pub struct Table {
     /// The latest that ended, oldest first.
     ended: VecDeque<Entry>,
     pods: Pods,
+    /// Names of users as facts told them, by container and id.
+    users: HashMap<(Option<String>, u32), String>,
 }
 
 impl Table {
@@ -65,6 +72,7 @@ impl Table {
             facts: HashMap::new(),
             ended: VecDeque::new(),
             pods: Pods::default(),
+            users: HashMap::new(),
         }
     }
 
@@ -128,6 +136,8 @@ impl Table {
         if known.is_some_and(|known| same_start(facts.process.start, known.info.key.start)) {
             return None;
         }
+        let workload = surroundings(facts, &self.pods);
+        self.learn_user(workload.as_deref(), found.uid, facts.user.as_deref());
         let started = self.clock.wall(facts.process.start);
         let info = ProcessInfo {
             key: facts.process,
@@ -143,7 +153,7 @@ impl Table {
             uid: found.uid,
             gid: found.gid,
             user: facts.user.clone(),
-            workload: surroundings(facts, &self.pods),
+            workload,
             cgroup: facts.cgroup.clone(),
             markers: facts.markers.clone(),
             serves_models: false,
@@ -158,27 +168,34 @@ impl Table {
     /// A process executed a program.
     pub fn exec(&mut self, key: ProcessKey, exec: &Exec, time: u64) -> &mut Entry {
         let parent = (exec.parent != ProcessKey::default()).then(|| self.key(exec.parent));
-        let above = self.get(exec.parent).map(|entry| (entry.info.clone(), entry.watched, entry.excluded));
+        let above = self.get(exec.parent);
+        let above = above.map(|entry| (entry.info.clone(), entry.watched, entry.excluded, entry.cgroup_id));
         let facts = self.facts.remove(&key.tgid).filter(|facts| facts.process == key);
         let surroundings = facts.as_ref().and_then(|facts| surroundings(facts, &self.pods));
+        if let Some(facts) = &facts {
+            self.learn_user(surroundings.as_deref(), exec.uid, facts.user.as_deref());
+        }
         let known = self.get(key).is_some();
         let clock = self.clock;
         let slot = self.entry(key);
-        if !known && let Some((_, watched, excluded)) = &above {
+        if !known && let Some((_, watched, excluded, _)) = &above {
             // Its fork was not seen.
             (slot.watched, slot.excluded) = (*watched, *excluded);
         }
         let old = slot.info.clone();
         // One that was gone before /proc could be read lives where it did before, or where its parent does.
-        let near = if known && old.cgroup.is_some() { Some(old.clone()) } else { above.map(|(info, ..)| info) };
+        let near = if known && old.cgroup.is_some() {
+            Some((old.clone(), slot.cgroup_id))
+        } else {
+            above.map(|(info, .., id)| (info, id))
+        };
+        // Unless it has moved since.
+        let near = near.filter(|(_, id)| id.is_none_or(|id| id == exec.cgroup_id)).map(|(info, _)| info);
+        slot.cgroup_id = Some(exec.cgroup_id);
         let cgroup = facts.as_ref().and_then(|facts| facts.cgroup.clone()).or_else(|| near.as_ref()?.cgroup.clone());
         // The same place, the same surroundings.
         let same = near.as_ref().filter(|near| near.cgroup == cgroup);
         let workload = surroundings.or_else(|| same?.workload.clone());
-        let user = facts
-            .as_ref()
-            .and_then(|facts| facts.user.clone())
-            .or_else(|| near.as_ref().filter(|near| near.uid == exec.uid)?.user.clone());
         let executable = facts.as_ref().and_then(|facts| facts.executable.clone());
         slot.info = Arc::new(ProcessInfo {
             key: old.key,
@@ -193,7 +210,7 @@ impl Table {
             cwd: Some(exec.cwd.clone()).filter(|cwd| !cwd.is_empty()),
             uid: exec.uid,
             gid: exec.gid,
-            user,
+            user: None,
             workload,
             cgroup,
             markers: facts.map(|facts| facts.markers).unwrap_or_default(),
@@ -202,7 +219,26 @@ impl Table {
             service_name: None,
             host: old.host.clone(),
         });
+        // By what was learnt: of this program itself, or of others there.
+        let (cgroup, workload) = (slot.info.cgroup.is_some(), slot.info.workload.clone());
+        let user = self.users.get(&user_key(workload.as_deref(), exec.uid)).filter(|_| cgroup).cloned();
+        let slot = self.entry(key);
+        Arc::make_mut(&mut slot.info).user = user;
         slot
+    }
+
+    fn learn_user(&mut self, workload: Option<&Workload>, uid: u32, name: Option<&str>) {
+        let key = user_key(workload, uid);
+        match name {
+            Some(name) if self.users.get(&key).is_none_or(|known| known != name) => {
+                if self.users.len() >= USERS {
+                    self.users.clear();
+                }
+                self.users.insert(key, name.to_owned());
+            }
+            Some(_) => {}
+            None => drop(self.users.remove(&key)),
+        }
     }
 
     /// What the kubelet told: known processes of those pods are completed, later ones when they come.
@@ -232,7 +268,8 @@ impl Table {
                 exec_count: 0,
                 ..above.info.as_ref().clone()
             };
-            self.entries.insert(child.tgid, entry(info, Some(child)));
+            let cgroup_id = above.cgroup_id;
+            self.entries.insert(child.tgid, Entry { cgroup_id, ..entry(info, Some(child)) });
         }
         let slot = self.entry(child);
         slot.excluded |= above.excluded;
@@ -276,6 +313,11 @@ impl Table {
     }
 }
 
+/// A user is one within a container, or on the host.
+fn user_key(workload: Option<&Workload>, uid: u32) -> (Option<String>, u32) {
+    (workload.and_then(|workload| workload.container_id.clone()), uid)
+}
+
 /// Where a process runs; of an older recording, what its cgroup's path tells.
 fn surroundings(facts: &Facts, pods: &Pods) -> Option<Arc<Workload>> {
     let parsed = || facts.cgroup.as_deref().map(cgroup::workload).filter(|found| *found != Workload::default());
@@ -285,7 +327,15 @@ fn surroundings(facts: &Facts, pods: &Pods) -> Option<Arc<Workload>> {
 }
 
 fn entry(info: ProcessInfo, kernel_key: Option<ProcessKey>) -> Entry {
-    Entry { info: Arc::new(info), watched: false, excluded: false, recognised: None, told: false, kernel_key }
+    Entry {
+        info: Arc::new(info),
+        watched: false,
+        excluded: false,
+        recognised: None,
+        told: false,
+        kernel_key,
+        cgroup_id: None,
+    }
 }
 
 /// True if `key` (as the kernel tells it, or as it is in the table) is this entry's process.
@@ -364,9 +414,55 @@ mod tests {
         assert_eq!(info.exec_count, 1);
         assert_eq!(info.parent, Some(key(7, 50_000_000)));
         assert_eq!(info.executed.0, 95_001_000);
-        let other = Exec { uid: 6, ..exec };
+        let other = Exec { uid: 6, ..exec.clone() };
         let info = table.exec(key(8, 90_000_000), &other, 96_000_000).info.clone();
         assert_eq!((info.user.as_deref(), info.exec_count), (None, 2));
+        // It has moved, and nobody could look where.
+        let moved = Exec { cgroup_id: 77, ..exec };
+        let info = table.exec(key(8, 90_000_000), &moved, 97_000_000).info.clone();
+        assert_eq!((info.cgroup.as_deref(), info.user.as_deref(), info.exec_count), (None, None, 3));
+    }
+
+    #[test]
+    fn a_users_name_is_that_of_its_container() {
+        let mut table = table();
+        table.facts(&found(7, 50_000_000, None));
+        let container = |name: Option<&str>| Facts {
+            process: key(8, 1),
+            user: name.map(str::to_owned),
+            cgroup: Some(format!("/system.slice/docker-{}.scope", "a".repeat(64))),
+            ..Facts::default()
+        };
+        let exec = Exec { uid: 5, ..Exec::default() };
+        table.facts(&container(Some("node")));
+        assert_eq!(table.exec(key(8, 1), &exec, 2).info.user.as_deref(), Some("node"));
+        // Gone before anybody could look: by what is known of the place.
+        assert_eq!(table.exec(key(8, 1), &exec, 3).info.user.as_deref(), Some("node"));
+        table.facts(&container(None));
+        assert_eq!(table.exec(key(8, 1), &exec, 4).info.user, None);
+        let outside = Exec { parent: key(7, 50_000_001), uid: 5, ..Exec::default() };
+        assert_eq!(table.exec(key(9, 9), &outside, 5).info.user.as_deref(), Some("ada"));
+    }
+
+    #[test]
+    fn what_the_kubelet_tells_completes_what_runs_and_what_comes() {
+        use crate::targets::pods::{Pod, Told};
+        let mut table = table();
+        let uid = "5b6fae0e-6e0a-4d6c-9c6d-2f1d0a3b4c5d";
+        let inside = |tgid| Facts { cgroup: Some(format!("/kubepods/pod{uid}")), ..found(tgid, 50_000_000, None) };
+        table.facts(&inside(7));
+        table.fork(key(7, 50_000_001), key(8, 60_000_000));
+        table.facts(&found(9, 50_000_000, None));
+        let pod = |name: &str| Pod { uid: uid.into(), name: name.into(), namespace: "n".into(), ..Pod::default() };
+        table.pods(&Told { pods: vec![pod("a")], gone: Vec::new() });
+        let name = |table: &Table, tgid| table.by_tgid(tgid)?.info.workload.as_ref()?.pod_name.clone();
+        table.facts(&inside(10));
+        assert_eq!(
+            [7, 8, 9, 10].map(|tgid| name(&table, tgid)),
+            [Some("a"), Some("a"), None, Some("a")].map(|n| n.map(str::to_owned))
+        );
+        table.pods(&Told { pods: Vec::new(), gone: vec![uid.into()] });
+        assert_eq!(name(&table, 7).as_deref(), Some("a"));
     }
 
     #[test]
