@@ -163,6 +163,7 @@ pub fn attributes(observation: &Observation) -> Attributes {
         // Their attributes are those of each point.
         Kind::Metrics(_) => {}
     }
+    out.maybe(name::ONLOOKER_LINK, &observation.link.map(|link| link.as_str()));
     if let Some(agent) = &observation.agent {
         out.fill(name::GEN_AI_AGENT_NAME, agent.name.as_deref());
         out.fill(name::GEN_AI_CONVERSATION_ID, agent.conversation_id.as_deref());
@@ -479,6 +480,7 @@ fn mcp(out: &mut List, call: &McpCall) {
     out.maybe(name::ONLOOKER_MCP_CLIENT_VERSION, &call.client.version);
     out.maybe(name::ONLOOKER_MCP_SERVER_NAME, &call.server.name);
     out.maybe(name::ONLOOKER_MCP_SERVER_VERSION, &call.server.version);
+    out.maybe(name::ONLOOKER_MCP_MATCH, &call.matched.map(|matched| matched.as_str()));
     out.maybe(name::ONLOOKER_MCP_PEER_PID, &call.peer.map(|peer| i64::from(peer.tgid)));
     out.count(name::ONLOOKER_MCP_REQUEST_SIZE, Some(call.request_size));
     out.count(name::ONLOOKER_MCP_RESPONSE_SIZE, call.response_size);

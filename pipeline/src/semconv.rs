@@ -212,6 +212,7 @@ names! {
     ONLOOKER_HEARTBEAT_LAST = "onlooker.heartbeat.last";
     ONLOOKER_HEARTBEAT_SEQUENCE = "onlooker.heartbeat.sequence";
     ONLOOKER_HEARTBEAT_WORKING_PROBES = "onlooker.heartbeat.working_probes";
+    ONLOOKER_LINK = "onlooker.link";
     ONLOOKER_LLM_CONNECTION_ALPN = "onlooker.llm.connection.alpn";
     ONLOOKER_LLM_CONNECTION_DURATION = "onlooker.llm.connection.duration";
     ONLOOKER_LLM_CONNECTION_NAME_SOURCE = "onlooker.llm.connection.name_source";
@@ -220,6 +221,7 @@ names! {
     ONLOOKER_LLM_CONNECTION_TIME_TO_FIRST_BYTE = "onlooker.llm.connection.time_to_first_byte";
     ONLOOKER_MCP_CLIENT_NAME = "onlooker.mcp.client.name";
     ONLOOKER_MCP_CLIENT_VERSION = "onlooker.mcp.client.version";
+    ONLOOKER_MCP_MATCH = "onlooker.mcp.match";
     ONLOOKER_MCP_PEER_PID = "onlooker.mcp.peer.pid";
     ONLOOKER_MCP_REQUEST_SIZE = "onlooker.mcp.request.size";
     ONLOOKER_MCP_RESPONSE_SIZE = "onlooker.mcp.response.size";

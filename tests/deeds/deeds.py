@@ -17,7 +17,9 @@ GIT = ("git init -q repo; cd repo; git config user.email e2e; git config user.na
        "git clone -q repo copy; sed -i s/one/two/ copy/file.txt; cat copy/file.txt")
 SHELL = lambda command: {"names": ["mcp__ops__shell", "shell"], "arguments": {"command": command}}
 COUNT = {"names": ["mcp__ops__count", "count"], "arguments": {"trace": "{trace}"}}
-TASK = {"names": ["Task", "Agent"], "arguments": {"description": "e2e", "prompt": "e2e: tool", "subagent_type": "general-purpose"}}
+AGENT = lambda prompt: {"names": ["Task", "Agent"], "arguments": {"description": "e2e", "prompt": prompt, "subagent_type": "general-purpose"}}
+TASK = AGENT("e2e: tool")
+DENIED = {"names": ["Bash"], "arguments": {"command": "touch denied", "description": "e2e"}}
 # name → steps; a step is the commands of one answer, or calls of other tools.
 SCENARIOS = {
     "one": [["/bin/echo hello"]],
@@ -32,6 +34,12 @@ SCENARIOS = {
     "servers": [[SHELL("/bin/echo one; ls /etc | wc -l"), "/bin/echo own | cat", SHELL("sleep 0.1; id -u | tr 0 1")]],
     # The sub-agent's first request is the second step, its second one has nothing more to run.
     "subagent": [[TASK], ["/bin/echo below; ls / | wc -l"], [], ["/bin/echo above | cat"]],
+    # Each thread has its own steps. The first two are told different things, the others the same.
+    "subagents": {"e2e: tool": [[AGENT("e2e: left"), AGENT("e2e: right")], ["/bin/echo above | cat"]],
+                  "e2e: left": [["/bin/echo left; ls / | wc -l"], ["sleep 0.2; /bin/echo more | cat"]],
+                  "e2e: right": [["sleep 0.1; ls /etc | wc -l"]]},
+    "alike": {"e2e: tool": [[AGENT("e2e: same"), AGENT("e2e: same")]], "e2e: same": [["/bin/echo one; ls / | wc -l"], ["/bin/echo two | cat"]]},
+    "denied": [["/bin/echo allowed | cat"], [DENIED], ["/bin/echo later | cat"]],
     "killed": [["sh -c 'kill -9 $$'; sleep 60 & kill -TERM $!; wait"]],
 }
 
@@ -40,18 +48,28 @@ STRACE = "strace -f -q -s 65536 -e abbrev=none -e trace=execve,execveat,fork,vfo
 # How an agent is given a server, and which agents can have that and sub-agents.
 SERVER = pathlib.Path(__file__).resolve().parent / "server.py"
 MCP = ["--strict-mcp-config", "--mcp-config", json.dumps({"mcpServers": {"ops": {"command": sys.executable, "args": [str(SERVER), STRACE]}}})]
-ONLY = {name: ["claude-code"] for name in ("server", "servers", "subagent")}
+# codex has servers in its configuration, and offers their tools only after a search for them.
+CODEX_MCP = f"\n[mcp_servers.ops]\ncommand = {json.dumps(sys.executable)}\nargs = {json.dumps([str(SERVER), STRACE])}\n"
+SEARCH = {"search": "shell count"}
+ONLY = {name: ["claude-code"] for name in ("subagent", "subagents", "alike", "denied")}
+ONLY |= {name: ["claude-code", "codex"] for name in ("server", "servers")}
+DENY = ["--disallowedTools", "Bash(touch:*)"]
 
 
-def wrap(command, folder, number):
-    """The command below strace, and where its truth will stand."""
+def wrap(command, folder, number, agent):
+    """The command below strace, and where its truth will stand: None for a sub-agent, False for what is denied, ... for what
+    is of no interest."""
     trace = folder / f"{number}.trace"
-    if command is TASK:
+    if isinstance(command, dict) and "prompt" in command["arguments"]:
         return command, None
+    if command is DENIED or command is SEARCH:
+        return command, False if command is DENIED else ...
     if isinstance(command, dict):
         arguments = {key: value.replace("{trace}", str(trace)) for key, value in command["arguments"].items()}
         if "command" in arguments:
             arguments["command"] = f"{STRACE} -o {trace} -- sh -c {shlex.quote(arguments['command'])}"
+        if agent == "codex":
+            command = {"names": command["names"][1:], "namespace": "mcp__ops"}
         return {**command, "arguments": arguments}, trace
     return f"{STRACE} -o {trace} -- sh -c {shlex.quote(command)}", trace
 
@@ -121,8 +139,9 @@ def told(path):
     return tools, processes, turns, findings
 
 
-def check(calls, out):
-    """calls: [(call id, truth)]. Gives the number of programs and what is wrong."""
+def check(calls, out, alike=(), threads={}):
+    """calls: [(call id, truth)], truth None for a sub-agent, False for what the agent does not run. alike: calls that are
+    told apart by nothing. threads: what the sub-agent of a call asked for. Gives the number of programs and what is wrong."""
     tools, processes, turns, findings = told(out)
     spans = {entry["id"]: entry for entry in processes}
     by_call = {entry["attributes"].get("gen_ai.tool.call.id"): entry for entry in tools.values()}
@@ -144,8 +163,18 @@ def check(calls, out):
             wrong.append(f"{id}: no execute_tool span")
             continue
         if programs is None:
-            if not any(turn["parent"] == tool["id"] for turn in turns):
-                wrong.append(f"{id}: no turn of a sub-agent below it")
+            # Of calls that are alike only the turn is known.
+            above, missing = (tool["parent"], len(alike)) if id in alike else (tool["id"], 1)
+            below = [turn["attributes"].get("onlooker.link") for turn in turns if turn["parent"] == above]
+            if len(below) != missing or id in alike and set(below) != {"prompt"}:
+                wrong.append(f"{id}: turns of sub-agents below it: {below}")
+            made = {other for turn in turns if turn["parent"] == above for other, of in by_call.items() if of["parent"] == turn["id"]}
+            if made != set(threads.get(id, made)):
+                wrong.append(f"{id}: its sub-agent asked for {made}")
+            continue
+        if programs is False:
+            if tool["attributes"].get("onlooker.tool.evidence") != "wire" or tool["attributes"].get("error.type") != "tool_error":
+                wrong.append(f"{id}: ran, or has no error: {tool['attributes']}")
             continue
         # What a server runs that the call does not show is only a part of what the server does.
         if tool["attributes"].get("onlooker.tool.evidence") != "process" and tool["attributes"].get("onlooker.tool.match") != "sole":
@@ -207,25 +236,49 @@ def main():
             if options.names and name not in options.names or client.name not in ONLY.get(name, client.name):
                 continue
             folder = pathlib.Path(tempfile.mkdtemp(prefix="onlooker-deeds-"))
-            traces, options.steps = [], []
-            for step in steps:
-                wrapped = [wrap(command, folder, len(traces) + at) for at, command in enumerate(step)]
-                traces += [trace for _, trace in wrapped]
-                options.steps.append([command for command, _ in wrapped])
+            if name.startswith("server") and client.name == "codex":
+                steps = [[SEARCH], *steps]
+            traces, of_thread = {}, {}
+            def script(steps, thread=None):
+                made = []
+                for step in steps:
+                    made.append([])
+                    for command in step:
+                        command, trace = wrap(command, folder, len(traces), client.name)
+                        # Of equal ones in order: that is how they are asked for.
+                        traces.setdefault((json.dumps(command), sum(key[0] == json.dumps(command) for key in traces)), trace)
+                        of_thread[json.dumps(command)] = thread
+                        made[-1].append(command)
+                return made
+            options.steps = {thread: script(of, thread) for thread, of in steps.items()} if isinstance(steps, dict) else script(steps)
             given = copy.copy(client)
-            if name.startswith("server"):
+            if name.startswith("server") and client.name == "codex":
+                given.files = {file: text + CODEX_MCP for file, text in client.files.items()}
+            elif name.startswith("server"):
                 given.argv = [*client.argv, *MCP]
+            if name == "denied":
+                given.argv = [*client.argv, *DENY]
             ledger, _, code, logs = agents.run(stage, given, "e2e: tool", options)
-            ids = [id for call in ledger for id in call.get("tools") or []]
+            asked = [(id, json.dumps(command)) for call in ledger for id, command in zip(call.get("tools") or [], call.get("asked") or [])]
+            ids = [id for id, _ in asked]
             if len(ids) != len(traces):
                 print(f"| {client.name} | {name} | not run: {len(ids)} calls of {len(traces)}, exit {code}, logs {logs} |", flush=True)
                 failed = True
                 continue
             if options.bare:
-                print(f"| {client.name} | {name} | {[trace and trace.exists() for trace in traces]} |", flush=True)
+                print(f"| {client.name} | {name} | {[trace and trace.exists() for trace in traces.values()]} |", flush=True)
                 continue
-            calls = [(id, truth(trace) if trace and trace.exists() else [] if trace else None) for id, trace in zip(ids, traces)]
-            count, wrong, turns = check(calls, logs / "out.jsonl")
+            calls, times = [], collections.Counter()
+            for id, command in asked:
+                trace = traces[command, times[command]]
+                times[command] += 1
+                if trace is ...:
+                    continue
+                calls.append((id, truth(trace) if trace and trace.exists() else [] if trace else trace))
+            alike = {id for id, command in asked if times[command] > 1}
+            threads = {id: [other for other, of in asked if of_thread[of] == json.loads(command)["arguments"]["prompt"]]
+                       for id, command in asked if isinstance(steps, dict) and '"prompt"' in command}
+            count, wrong, turns = check(calls, logs / "out.jsonl", alike, threads)
             failed |= bool(wrong)
             print(f"| {client.name} | {name} | {len(ids)} | {count} | {len(wrong)} |", flush=True)
             for line, times in collections.Counter(wrong).most_common(12):

@@ -51,7 +51,7 @@ def gemini(p, handler, path, request):
     usage = {"promptTokenCount": 500 + n, "candidatesTokenCount": 50 + n, "thoughtsTokenCount": 9, "cachedContentTokenCount": 128,
              "totalTokenCount": 559 + 2 * n}
     truth = dict(api="gemini", id=f"gem_e2e{n}", model=model, response_model=model + "-001", input=500 + n, output=59 + n, cached=128,
-                 reasoning=9, finish=["STOP"], stream=stream, status=200, tools=[call["id"] for call in calls])
+                 reasoning=9, finish=["STOP"], stream=stream, status=200, tools=[call["id"] for call in calls], asked=commands)
     base = {"modelVersion": model + "-001", "responseId": f"gem_e2e{n}", "usageMetadata": usage}
     piece = lambda parts, **more: {**base, "candidates": [{"index": 0, "content": {"role": "model", "parts": parts}, **more}]}
     body = [{"functionCall": call} for call in calls] or [{"text": f"word{i} "} for i in range(how["chunks"])]

@@ -75,13 +75,15 @@ def shell_call(tools, command):
 STEPS = json.loads(os.environ.get("E2E_STEPS", "null"))
 
 
-def scripted(tools):
+def scripted(tools, asked=""):
     """With E2E_STEPS (a JSON list of lists of commands): what is to be run next, for a request that offers a shell;
-    else None. Each such request is one step; after the last one nothing is run."""
+    else None. Each such request is one step; after the last one nothing is run. An object of such lists has one for each
+    thread, by what `asked`, the user's first message, ends with."""
     if STEPS is None or not any(name in SHELLS for name, _ in tools):
         return None
+    steps = STEPS if isinstance(STEPS, list) else next((STEPS[end] for end in STEPS if asked.rstrip().endswith(end)), [])
     with lock:
-        return STEPS.pop(0) if STEPS else []
+        return steps.pop(0) if steps else []
 
 
 def text_of(content):
@@ -203,7 +205,7 @@ def chat(handler, request):
              for i, (name, arguments) in enumerate(made)]
     finish = "tool_calls" if calls else "stop"
     truth = dict(api="chat", id=id, model=request["model"], response_model=model, input=usage["prompt_tokens"], output=usage["completion_tokens"],
-                 cached=64, reasoning=5, finish=[finish], stream=bool(request.get("stream")), status=200, tools=[c["id"] for c in calls])
+                 cached=64, reasoning=5, finish=[finish], stream=bool(request.get("stream")), status=200, tools=[c["id"] for c in calls], asked=commands)
     if not request.get("stream"):
         message = {"role": "assistant", "content": None if calls else "x" * how["size"] or "hello"}
         if calls:
@@ -253,9 +255,14 @@ def responses(handler, request):
         commands = [command] if how["tool"] else []
     calls = []
     for at, command in enumerate(commands):
-        name, arguments = shell_call(tools, command)
         mark = f"{n}_{at}" if at else f"{n}"
-        calls.append({"type": "function_call", "id": f"fc_e2e{mark}", "call_id": f"call_e2e{mark}", "name": name, "arguments": json.dumps(arguments), "status": "completed"})
+        if isinstance(command, dict) and "search" in command:  # for tools that codex offers only then
+            calls.append({"type": "tool_search_call", "id": f"ts_e2e{mark}", "call_id": f"call_e2e{mark}", "execution": "client", "status": "completed",
+                          "arguments": {"query": command["search"], "limit": 8}})
+            continue
+        name, arguments = shell_call(tools, command)
+        space = {"namespace": command["namespace"]} if isinstance(command, dict) and "namespace" in command else {}
+        calls.append({**space, "type": "function_call", "id": f"fc_e2e{mark}", "call_id": f"call_e2e{mark}", "name": name, "arguments": json.dumps(arguments), "status": "completed"})
     words = {"type": "message", "id": f"msg_e2e{n}", "role": "assistant", "status": "completed",
              "content": [{"type": "output_text", "text": "hello", "annotations": []}]}
     items = calls or [words]
@@ -263,7 +270,7 @@ def responses(handler, request):
             "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "error": None, "incomplete_details": None, "instructions": None, "metadata": {},
             "temperature": 1.0, "top_p": 1.0, "service_tier": "default"}
     ledger(api="responses", id=id, model=request["model"], response_model=model, input=usage["input_tokens"], output=usage["output_tokens"], cached=32,
-           reasoning=7, finish=["tool_calls" if calls else "stop"], stream=bool(request.get("stream")), status=200, tools=[call["call_id"] for call in calls])
+           reasoning=7, finish=["tool_calls" if calls else "stop"], stream=bool(request.get("stream")), status=200, tools=[call["call_id"] for call in calls], asked=commands)
     if not request.get("stream"):
         return handler.document(200, done)
     started = {**done, "status": "in_progress", "output": [], "usage": None}
@@ -272,6 +279,10 @@ def responses(handler, request):
     add("response.created", response=started)
     add("response.in_progress", response=started)
     for index, call in enumerate(calls):
+        if call["type"] == "tool_search_call":
+            add("response.output_item.added", output_index=index, item={**call, "status": "in_progress"})
+            add("response.output_item.done", output_index=index, item=call)
+            continue
         add("response.output_item.added", output_index=index, item={**call, "arguments": "", "status": "in_progress"})
         for at in range(0, len(call["arguments"]), 5):
             add("response.function_call_arguments.delta", item_id=call["id"], output_index=index, delta=call["arguments"][at:at + 5])
@@ -307,7 +318,7 @@ def messages(handler, request):
     id = f"msg_e2e{n}"
     usage = {"input_tokens": 50 + n, "cache_read_input_tokens": 400, "cache_creation_input_tokens": 30, "output_tokens": 40 + n}
     command = os.environ.get("E2E_COMMAND", "echo hello")
-    commands = scripted(tools)
+    commands = scripted(tools, text_of(request["messages"][0]["content"]))
     if commands is None:
         commands = [command] if how["tool"] else []
     calls = []
@@ -317,7 +328,7 @@ def messages(handler, request):
     content = ([{"type": "thinking", "thinking": "hm", "signature": "c2ln"}] if how["thinking"] else []) + (calls or [{"type": "text", "text": "hello"}])
     stop = "tool_use" if calls else "end_turn"
     truth = dict(api="messages", id=id, model=request["model"], response_model=model, input=50 + n + 430, output=40 + n, cached=400, finish=[stop],
-                 stream=bool(request.get("stream")), status=200, tools=[call["id"] for call in calls])
+                 stream=bool(request.get("stream")), status=200, tools=[call["id"] for call in calls], asked=commands)
     ledger(**truth)
     whole = {"id": id, "type": "message", "role": "assistant", "model": model, "content": content, "stop_reason": stop, "stop_sequence": None, "usage": usage}
     if not request.get("stream"):

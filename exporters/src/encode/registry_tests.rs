@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use pipeline::{
     observation::{
         Action, Build, Connection, ConnectionFacts, ConnectionPhase, Content, Deed, Dns, Document, Endpoint, Failure,
-        File, Ids, Implementation, McpCall, McpError, McpHttp, Message, MessagePart, Modalities, NameSource, OnBehalf,
-        OpaqueCall, Owner, Protocol, Security, Target, ToolContent, ToolDefinition, Transport, Workload,
+        File, Ids, Implementation, Link, McpCall, McpError, McpHttp, McpMatch, Message, MessagePart, Modalities,
+        NameSource, OnBehalf, OpaqueCall, Owner, Protocol, Security, Target, ToolContent, ToolDefinition, Transport,
+        Workload,
         metrics::{Data, Metric, Metrics, Point, Temporality},
     },
     record::Envelope,
@@ -300,6 +301,7 @@ fn everything(mode: ContentMode) -> Vec<Observation> {
     mcp.response_size = Some(1);
     mcp.error = Some(McpError { kind: "-32603".into(), code: Some(-32603), message: text() });
     mcp.content = tool_content();
+    mcp.matched = Some(McpMatch::Name);
     mcp.losses = vec![Loss { part: Part::Request, reason: LossReason::Memory, bytes: 7 }];
     let mut served = mcp.clone();
     served.role = Role::Server;
@@ -445,6 +447,9 @@ fn everything(mode: ContentMode) -> Vec<Observation> {
     }
     let behalf = std::sync::Arc::new(OnBehalf { name: text(), conversation_id: text() });
     all.iter_mut().for_each(|observation| observation.agent = Some(behalf.clone()));
+    for (observation, link) in all.iter_mut().zip(Link::ALL.iter().cycle()) {
+        observation.link = Some(*link);
+    }
     // Signed, everything becomes a record.
     let mut signed = all.clone();
     for observation in &mut signed {

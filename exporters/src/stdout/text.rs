@@ -6,7 +6,7 @@ use std::time::Duration;
 use pipeline::{
     Kind, Observation,
     observation::{
-        Evidence, Exit, Match, McpCall, McpTarget, Message, MessagePart, ModelCall, OpaqueCall, ProcessInfo,
+        Evidence, Exit, Link, Match, McpCall, McpTarget, Message, MessagePart, ModelCall, OpaqueCall, ProcessInfo,
         ProcessPhase, Role, ToolCall, TurnEnd,
     },
     record,
@@ -35,12 +35,17 @@ pub fn line(observation: &Observation) -> Option<Line> {
     let (start, end) = encode::span_times(observation);
     let time = duration(Duration::from_nanos(end - start));
     let (head, rest) = match &observation.kind {
-        Kind::ModelCall(call) => (name, format!("{time}  {}", model_call(call))),
+        Kind::ModelCall(call) => (name, format!("{time}  {}", model_call(call, observation.link))),
         Kind::ToolCall(call) => (name, format!("{time}  {}", tool_call(call))),
         Kind::McpCall(call) => (name, format!("{time}  {}", mcp_call(call))),
         Kind::AgentTurn(turn) => {
             let mut rest =
                 format!("{time}  {}, {}", plural(turn.model_calls, "model call"), plural(turn.tool_calls, "tool call"));
+            match observation.link {
+                Some(Link::Prompt) => rest.push_str("  matched by prompt"),
+                Some(Link::Sole) => rest.push_str("  the only open call"),
+                _ => {}
+            }
             if turn.end != TurnEnd::Answered {
                 rest.push_str(&format!("  ended: {}", turn.end.as_str()));
             }
@@ -147,7 +152,7 @@ fn shortened(text: &str) -> Option<String> {
     (!short.is_empty()).then(|| escape(&short))
 }
 
-fn model_call(call: &ModelCall) -> String {
+fn model_call(call: &ModelCall, link: Option<Link>) -> String {
     let mut parts = Vec::new();
     let with = |count: u64, more: Option<u64>, word: &str| match more.filter(|more| *more > 0) {
         Some(more) => format!("{count} ({more} {word})"),
@@ -172,6 +177,12 @@ fn model_call(call: &ModelCall) -> String {
     if let Some(first) = call.reply.time_to_first_chunk {
         parts.push(format!("first chunk {}", duration(first)));
     }
+    match link {
+        // One of a gateway, below the one that it was made for.
+        Some(Link::Messages) if call.turn.is_none() => parts.push("matched by messages".into()),
+        Some(Link::Heir) => parts.push("by another process of the agent".into()),
+        _ => {}
+    }
     if let Some(error) = &call.error {
         parts.push(format!(
             "ERROR {}{}",
@@ -192,6 +203,9 @@ fn mcp_call(call: &McpCall) -> String {
     }
     if let Some(server) = &call.server.name {
         parts.push(format!("server {server}"));
+    }
+    if let Some(program) = call.program {
+        parts.push(format!("process {}  the only open request", program.tgid));
     }
     if call.role == Role::Server && call.id.is_some() {
         parts.push("answered here".into());

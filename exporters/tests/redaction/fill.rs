@@ -245,6 +245,7 @@ impl Fill<'_> {
                 system: None,
                 from_user: true,
                 has_tools: true,
+                asked: vec![1],
                 tool_results: vec![ToolResult { id: self.text(), is_error: false, response: Some(self.json()) }],
             },
             tool_calls: vec![RequestedTool { id: self.some(), name: self.text(), arguments: self.json().to_string() }],
@@ -293,6 +294,7 @@ impl Fill<'_> {
             error: Some(McpError { kind: self.text(), code: Some(1), message: self.some() }),
             remote_parent: None,
             program: Some(KEY),
+            matched: None,
             losses: vec![],
         }
     }
@@ -562,6 +564,7 @@ impl Fill<'_> {
                 span_id: SpanId([number(at); 8]),
                 parent_span_id: None,
             }),
+            link: None,
             kind,
             agent: Some(Arc::clone(&behalf)),
             envelope: None,

@@ -54,6 +54,95 @@ impl Match {
     }
 }
 
+/// How the span above an observation was found (of an event: the span that it is in), where it is not simply that of the
+/// program which started it or of the turn which it opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Link {
+    /// The process's environment names the call.
+    CallId,
+    /// The process runs the command of the call's arguments.
+    Command,
+    /// Of all calls and requests, no other was open that it could belong to.
+    Sole,
+    /// The open turn of the agent that did it: nothing nearer is known.
+    Turn,
+    /// The program that did it, or that the agent is: no turn of its own is above it.
+    Program,
+    /// A sub-agent whose first message is the prompt of the call; under the turn if several of its calls have that prompt.
+    Prompt,
+    /// The messages of a request are those of the call that a gateway makes it for, or go on with those of the turn's last
+    /// request.
+    Messages,
+    /// A request carries a tool's result that the turn waits for.
+    Result,
+    /// A request names a response of the turn.
+    ResponseId,
+    /// The turn's last request failed, and this is the same again.
+    Retry,
+    /// Another process or program of the same agent goes on with the turn.
+    Heir,
+    /// A request of the Model Context Protocol that carries out a call of the model once more.
+    Call,
+    /// The same message, as the process told it that sent it.
+    Message,
+    /// The call's arguments name the path.
+    Arguments,
+    /// The request carries the context of the agent's own span.
+    Traceparent,
+}
+
+impl Link {
+    /// All of them.
+    pub const ALL: &[Link] = &[
+        Link::CallId,
+        Link::Command,
+        Link::Sole,
+        Link::Turn,
+        Link::Program,
+        Link::Prompt,
+        Link::Messages,
+        Link::Result,
+        Link::ResponseId,
+        Link::Retry,
+        Link::Heir,
+        Link::Call,
+        Link::Message,
+        Link::Arguments,
+        Link::Traceparent,
+    ];
+
+    /// The value of `onlooker.link`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Link::CallId => "call_id",
+            Link::Command => "command",
+            Link::Sole => "sole",
+            Link::Turn => "turn",
+            Link::Program => "program",
+            Link::Prompt => "prompt",
+            Link::Messages => "messages",
+            Link::Result => "result",
+            Link::ResponseId => "response_id",
+            Link::Retry => "retry",
+            Link::Heir => "heir",
+            Link::Call => "call",
+            Link::Message => "message",
+            Link::Arguments => "arguments",
+            Link::Traceparent => "traceparent",
+        }
+    }
+}
+
+impl From<Match> for Link {
+    fn from(matched: Match) -> Self {
+        match matched {
+            Match::CallId => Link::CallId,
+            Match::Command => Link::Command,
+            Match::Sole => Link::Sole,
+        }
+    }
+}
+
 /// A tool that the model asked for.
 #[derive(Clone, Debug)]
 pub struct ToolCall {

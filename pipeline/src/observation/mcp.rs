@@ -48,6 +48,28 @@ pub struct McpError {
     pub message: Option<String>,
 }
 
+/// How a request was found to carry out a call of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum McpMatch {
+    /// The only open call of the tool's name.
+    Name,
+    /// Of several of that name, or where only its end fits: the one with the same arguments.
+    Arguments,
+    /// Of several with the same arguments, the next.
+    Order,
+}
+
+impl McpMatch {
+    /// The value of `onlooker.mcp.match`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            McpMatch::Name => "name",
+            McpMatch::Arguments => "arguments",
+            McpMatch::Order => "order",
+        }
+    }
+}
+
 /// What carried a message, if it was HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct McpHttp {
@@ -125,6 +147,8 @@ pub struct McpCall {
     pub losses: Vec<Loss>,
     /// The first program that its server ran for it, found by its being the only request under way. Set by `correlation`.
     pub program: Option<ProcessKey>,
+    /// How it was found to carry out a call of the model, if it does. Set by `correlation`.
+    pub matched: Option<McpMatch>,
 }
 
 impl McpCall {
@@ -156,6 +180,7 @@ impl McpCall {
             remote_parent: None,
             losses: Vec::new(),
             program: None,
+            matched: None,
         }
     }
 

@@ -20,7 +20,7 @@ mod workload;
 use std::sync::Arc;
 
 pub use self::process::{Agent, Build, Exit, Host, Process, ProcessInfo, ProcessPhase};
-pub use agent::{AgentTurn, Evidence, Match, OnBehalf, ToolCall, TurnEnd};
+pub use agent::{AgentTurn, Evidence, Link, Match, OnBehalf, ToolCall, TurnEnd};
 pub use connection::{Connection, ConnectionPhase, Endpoint, Failure, Transport};
 pub use content::{
     Content, ContentMode, Document, Message, MessagePart, ToolContent, ToolDefinition, parsed as parsed_json,
@@ -30,7 +30,7 @@ pub use exchange::{
     Body, ConnectionFacts, Exchange, Headers, Loss, LossReason, Mark, Part, Protocol, Request, Response, Role,
 };
 pub use file::{Deed, File, open_flags};
-pub use mcp::{Implementation, McpCall, McpError, McpHttp, McpTarget};
+pub use mcp::{Implementation, McpCall, McpError, McpHttp, McpMatch, McpTarget};
 pub use model::{
     Api, CallError, Modalities, ModelCall, Operation, Parameters, Reply, RequestedTool, ServerAddress, Thread,
     ToolResult, Usage,
@@ -50,6 +50,8 @@ pub struct Observation {
     pub process: Arc<ProcessInfo>,
     /// Its place in a trace; set by `correlation`.
     pub context: Option<SpanContext>,
+    /// How the span above it was found, where that needs saying; set by `correlation`.
+    pub link: Option<Link>,
     /// What it was.
     pub kind: Kind,
     /// On whose behalf it was done; set by `correlation`.
@@ -61,7 +63,7 @@ pub struct Observation {
 impl Observation {
     /// An observation without a place in a trace.
     pub fn new(time: Timestamp, process: Arc<ProcessInfo>, kind: Kind) -> Self {
-        Self { time, process, context: None, kind, agent: None, envelope: None }
+        Self { time, process, context: None, link: None, kind, agent: None, envelope: None }
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sha2::{Digest, Sha256};
+
 use crate::{
     ids::{ConnectionKey, SpanContext, Timestamp},
     observation::{
@@ -327,8 +329,24 @@ pub struct Thread {
     pub from_user: bool,
     /// True if the request offers tools.
     pub has_tools: bool,
+    /// Digests ([`Thread::digest`]) of the texts of the user's that come after the last answer of the model in the request,
+    /// to find the call that asked for a sub-agent. They never leave the program.
+    pub asked: Vec<u64>,
     /// Results of tools that come after the last answer of the model in the request.
     pub tool_results: Vec<ToolResult>,
+}
+
+impl Thread {
+    /// The digest of a whole text: the beginning of its SHA-256.
+    pub fn digest(text: &str) -> u64 {
+        Self::shorten(Sha256::digest(text.as_bytes()).into())
+    }
+
+    /// The same of a hash.
+    pub fn shorten(hash: [u8; 32]) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = hash;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
 }
 
 /// A call to a model.

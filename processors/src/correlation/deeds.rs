@@ -3,14 +3,14 @@
 
 use pipeline::{
     Kind, Observation, SpanContext,
-    observation::{Action, ProcessInfo},
+    observation::{Action, Link, ProcessInfo},
 };
 
 use super::{Correlation, state::Tool};
 
 impl Correlation {
-    /// Where a deed stands.
-    pub(super) fn deed(&mut self, observation: &Observation) -> SpanContext {
+    /// Where a deed stands, and how that was found.
+    pub(super) fn deed(&mut self, observation: &Observation) -> (SpanContext, Option<Link>) {
         let info = &observation.process;
         let place = self.place_of(info);
         let turns = self.processes.get(&info.key).map(|proc| proc.turns.as_slice()).unwrap_or_default();
@@ -25,9 +25,9 @@ impl Correlation {
         };
         let mut fitting = calls.filter(fits);
         match (fitting.next(), fitting.next(), open.as_slice()) {
-            (Some(tool), None, _) => tool.context,
-            (_, _, [turn]) => turn.context,
-            _ => place.context,
+            (Some(tool), None, _) => (tool.context, Some(Link::Arguments)),
+            (_, _, [turn]) => (turn.context, Some(Link::Turn)),
+            _ => (place.context, None),
         }
     }
 }

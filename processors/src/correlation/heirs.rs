@@ -35,6 +35,16 @@ impl Correlation {
         heirs.next().is_none().then_some(*heir)
     }
 
+    /// Another program of the same agent goes on with the turns of its process.
+    pub(super) fn hand(&mut self, key: ProcessKey) {
+        let turns = self.processes.get(&key).map(|proc| proc.turns.clone()).unwrap_or_default();
+        for id in turns {
+            if let Some(turn) = self.turns.get_mut(&id) {
+                turn.handed = true;
+            }
+        }
+    }
+
     /// Hands all open turns to another process.
     pub(super) fn inherit_all(&mut self, from: ProcessKey, to: ProcessKey, at: Timestamp) {
         let turns = self.processes.get(&from).map(|proc| proc.turns.clone()).unwrap_or_default();
@@ -48,6 +58,7 @@ impl Correlation {
         let Some(turn) = self.turns.get_mut(&id) else { return };
         let from = std::mem::replace(&mut turn.agent, to);
         turn.left = left;
+        turn.handed = true;
         if let Some(proc) = self.processes.get_mut(&from) {
             proc.turns.retain(|open| *open != id);
         }

@@ -138,8 +138,9 @@ impl Correlation {
                 parent_span_id: Some(context.span_id),
             };
             let old = own.context.trace_id;
+            let link = Some(matched.into());
             if let Some(proc) = self.processes.get_mut(&info.key) {
-                proc.own = Some((Place { context: moved, in_turn: true, tool: Some(tool), ..own }, count));
+                proc.own = Some((Place { context: moved, in_turn: true, tool: Some(tool), link, ..own }, count));
             }
             for proc in self.processes.values_mut().filter(|proc| proc.lineage.contains(&info.key)) {
                 let (origin, own) = (proc.origin.as_mut(), proc.own.as_mut().map(|(place, _)| place));

@@ -11,7 +11,7 @@ use std::{
 
 use pipeline::{
     Kind, Observation, ProcessKey, SpanContext, SpanId, Timestamp,
-    observation::{McpCall, OpaqueCall, ProcessInfo, Role},
+    observation::{Link, McpCall, McpMatch, OpaqueCall, ProcessInfo, Role},
 };
 
 use super::{
@@ -46,7 +46,12 @@ impl Places {
 
 impl Correlation {
     /// Takes a request or a notification.
-    pub(super) fn mcp_call(&mut self, mut observation: Observation, call: Box<McpCall>, out: &mut Vec<Observation>) {
+    pub(super) fn mcp_call(
+        &mut self,
+        mut observation: Observation,
+        mut call: Box<McpCall>,
+        out: &mut Vec<Observation>,
+    ) {
         let info = Arc::clone(&observation.process);
         let own = span(&info, &call);
         self.learn_server(&info, &call);
@@ -56,8 +61,9 @@ impl Correlation {
             turn.deadline = turn.deadline.max(call.ended.plus(self.config.turn_idle_timeout.0));
         }
         if call.role == Role::Client
-            && let Some(place) = self.tool_of(&info, &call)
+            && let Some((place, matched)) = self.tool_of(&info, &call)
         {
+            call.matched = Some(matched);
             let mut first = false;
             self.with_tool(place, |tool| {
                 tool.requests = tool.requests.saturating_add(1);
@@ -76,13 +82,13 @@ impl Correlation {
                     self.tally.merged += 1;
                     return;
                 }
-                return self.tell_mcp(observation, call, under(own, tool), out);
+                return self.tell_mcp(observation, call, under(own, tool), Some(Link::Call), out);
             }
         }
         let sender = call.caller.map(|moment| sent_span(&info, &call, call.peer.unwrap_or(info.key), moment));
         if let Some(sender) = sender.and_then(|sender| self.mcp_places.known.get(&sender)) {
             let place = under(own, *sender);
-            return self.tell_mcp(observation, call, place, out);
+            return self.tell_mcp(observation, call, place, Some(Link::Message), out);
         }
         let turn = turn.and_then(|turn| self.turns.get(&turn)).map(Turn::place);
         // In the trace of an agent that traces itself, what is nearer than the agent's span is known here.
@@ -94,19 +100,20 @@ impl Correlation {
             }
             (Some(remote), Instrumented::Attach | Instrumented::Suppress, _)
             | (Some(remote), Instrumented::Duplicate, Role::Server) => {
-                self.tell_mcp(observation, call, under(own, remote), out);
+                self.tell_mcp(observation, call, under(own, remote), Some(Link::Traceparent), out);
             }
             (None, ..) | (Some(_), Instrumented::Duplicate, Role::Client) => {
-                let place = turn.map_or_else(
+                let (place, link) = turn.map_or_else(
                     || {
                         let place = self.place_of(&info);
                         let parent_span_id = (!place.spanless).then_some(place.context.span_id);
-                        SpanContext { parent_span_id, ..under(own, place.context) }
+                        let above = SpanContext { parent_span_id, ..under(own, place.context) };
+                        (above, parent_span_id.map(|_| Link::Program))
                     },
-                    |turn| under(own, turn),
+                    |turn| (under(own, turn), Some(Link::Turn)),
                 );
                 observation.context = None;
-                self.tell_mcp(observation, call, place, out);
+                self.tell_mcp(observation, call, place, link, out);
             }
         }
     }
@@ -116,6 +123,7 @@ impl Correlation {
         mut observation: Observation,
         mut call: Box<McpCall>,
         place: SpanContext,
+        link: Option<Link>,
         out: &mut Vec<Observation>,
     ) {
         if call.role == Role::Client {
@@ -123,18 +131,18 @@ impl Correlation {
         }
         let info = Arc::clone(&observation.process);
         call.program = self.answered(&info, &call, Request::Own(place), out);
-        observation.context = Some(place);
+        (observation.context, observation.link) = (Some(place), link);
         observation.kind = Kind::McpCall(call);
         out.push(observation);
     }
 
     /// Where a connection that could not be read stands: in the turn that was open when it began, if there is one.
-    pub(super) fn opaque_call(&mut self, info: &Arc<ProcessInfo>, call: &OpaqueCall) -> SpanContext {
+    pub(super) fn opaque_call(&mut self, info: &Arc<ProcessInfo>, call: &OpaqueCall) -> (SpanContext, Option<Link>) {
         let place = self.place_of(info);
         let open = self.open_turns(info, |turn| turn.started <= call.ended);
         match open.as_slice() {
-            [turn] => self.turns.get(turn).map_or(place.context, Turn::place),
-            _ => place.context,
+            [turn] => self.turns.get(turn).map_or((place.context, None), |turn| (turn.place(), Some(Link::Turn))),
+            _ => (place.context, None),
         }
     }
 
@@ -154,7 +162,7 @@ impl Correlation {
 
     /// The open tool call that this request carries out. Several of one name are told apart by their arguments; those
     /// with the same arguments are taken in order.
-    fn tool_of(&self, info: &ProcessInfo, call: &McpCall) -> Option<ToolRef> {
+    fn tool_of(&self, info: &ProcessInfo, call: &McpCall) -> Option<(ToolRef, McpMatch)> {
         let asked = call.tool()?;
         let server = call.server.name.as_deref();
         let turns = &self.processes.get(&info.key)?.turns;
@@ -170,16 +178,17 @@ impl Correlation {
         let same = |tool: &Tool| call.arguments.is_some() && McpCall::digest(&tool.arguments) == call.arguments;
         let named: Vec<_> = open.iter().filter(|(_, tool)| is_named(&tool.name, asked, server)).collect();
         if let [(place, _)] = named.as_slice() {
-            return Some(*place);
+            return Some((*place, McpMatch::Name));
         }
         if named.is_empty() {
             // The server's name is the user's choice; the same arguments speak for the same call.
             let mut like = open.iter().filter(|(_, tool)| is_like(&tool.name, asked) && says(tool) && same(tool));
             let (place, _) = like.next()?;
-            return like.next().is_none().then_some(*place);
+            return like.next().is_none().then_some((*place, McpMatch::Arguments));
         }
-        let fitting = named.iter().filter(|(_, tool)| same(tool));
-        fitting.min_by_key(|(place, tool)| (tool.requests, *place)).map(|(place, _)| *place)
+        let fitting: Vec<_> = named.iter().filter(|(_, tool)| same(tool)).collect();
+        let (place, _) = fitting.iter().min_by_key(|(place, tool)| (tool.requests, *place))?;
+        Some((*place, if fitting.len() == 1 { McpMatch::Arguments } else { McpMatch::Order }))
     }
 }
 

@@ -17,6 +17,7 @@ mod mcp;
 mod served;
 mod session;
 mod state;
+mod subagents;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -153,13 +154,15 @@ impl Correlation {
                 self.mcp_call(observation, call, out);
             }
             Kind::OpaqueCall(ref call) => {
-                observation.context = Some(self.opaque_call(&observation.process, call));
+                let (context, link) = self.opaque_call(&observation.process, call);
+                (observation.context, observation.link) = (Some(context), link);
                 self.excuse(observation.process.key);
                 out.push(observation);
             }
             // What processes do: in the span of who did it.
             Kind::File(_) | Kind::Security(_) | Kind::Connection(_) | Kind::Dns(_) => {
-                observation.context = Some(self.deed(&observation));
+                let (context, link) = self.deed(&observation);
+                (observation.context, observation.link) = (Some(context), link);
                 out.push(observation);
             }
             Kind::Exchange(_) | Kind::ToolCall(_) | Kind::AgentTurn(_) | Kind::Finding(_) => {

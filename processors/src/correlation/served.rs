@@ -101,7 +101,7 @@ impl Correlation {
                 // Over before it started, or with a process that is not this server's.
                 let over = tool.mcp.as_ref().is_some_and(|call| call.ended < started || call.started > started);
                 let elsewhere = tool.process.is_some_and(|process| !self.is_served(process.key)) && tool.mcp.is_none();
-                tool.asked <= started && !over && !elsewhere
+                tool.asked <= started && !over && !elsewhere && !tool.prompted
             });
             open.map(move |(ordinal, _)| ToolRef { turn: id, ordinal: *ordinal, agent })
         })

@@ -7,10 +7,10 @@ use std::{
 
 use pipeline::{
     Observation, ProcessKey, SpanContext, Timestamp,
-    observation::{Content, Exit, Match, McpCall, ModelCall, Operation, ProcessInfo, Usage},
+    observation::{Content, Exit, Link, Match, McpCall, ModelCall, Operation, ProcessInfo, Usage},
 };
 
-use super::{command::Commands, unasked::Shape};
+use super::{command::Commands, subagents::Spawned, unasked::Shape};
 
 /// Ids of replies that a turn remembers.
 const REPLIES: usize = 64;
@@ -37,6 +37,8 @@ pub struct Place {
     pub tool: Option<ToolRef>,
     /// The process whose program the span is.
     pub owner: ProcessKey,
+    /// How the span above was found, if it is not the program's that started this one.
+    pub link: Option<Link>,
 }
 
 /// A process.
@@ -54,6 +56,10 @@ pub struct Proc {
     pub barred: bool,
     /// Its open turns, oldest first.
     pub turns: Vec<u64>,
+    /// Calls of its tools that may still start a sub-agent, oldest first.
+    pub spawned: VecDeque<Spawned>,
+    /// True once a sub-agent of its own was found by its prompt: then those of others are no sub-agents.
+    pub prompted: bool,
     /// How it runs the commands of its tools.
     pub shapes: Vec<Shape>,
     /// Turns so far.
@@ -101,6 +107,10 @@ pub struct Tool {
     pub stirred: bool,
     /// True if the tool starts another agent.
     pub starts_agent: bool,
+    /// What it may give the other agent as its first message, as digests.
+    pub prompts: Vec<u64>,
+    /// True if a sub-agent was told one of them: then no server carries the call out.
+    pub prompted: bool,
     /// True if a turn was hung under it.
     pub has_turn: bool,
     /// Requests of the Model Context Protocol that carry it out.
@@ -128,6 +138,8 @@ pub struct Turn {
     pub info: Arc<ProcessInfo>,
     pub number: u32,
     pub context: SpanContext,
+    /// How the span above was found.
+    pub link: Option<Link>,
     /// False if the agent's own spans take its place.
     pub told: bool,
     pub started: Timestamp,
@@ -141,6 +153,8 @@ pub struct Turn {
     pub tool_count: u32,
     /// When its process ended, if another one may go on with it and did not so far.
     pub left: Option<Timestamp>,
+    /// True if another process or program than the one that made its last call has it now.
+    pub handed: bool,
     pub messages: Vec<u64>,
     pub replies: VecDeque<String>,
     pub last: LastCall,

@@ -2,9 +2,9 @@
 
 use pipeline::{
     Kind, Observation, ProcessKey, SpanContext, Timestamp,
-    observation::{Exit, Match, Process, ProcessInfo, ProcessPhase, TurnEnd},
+    observation::{Exit, Link, Match, Process, ProcessInfo, ProcessPhase, TurnEnd},
 };
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     Correlation,
@@ -49,6 +49,8 @@ impl Correlation {
             origin,
             own: None,
             barred: false,
+            spawned: VecDeque::new(),
+            prompted: false,
             turns: Vec::new(),
             shapes: Vec::new(),
             number: 0,
@@ -118,7 +120,7 @@ impl Correlation {
         let context =
             SpanContext { trace_id: ids::process_trace(info), span_id: ids::process_span(info), parent_span_id: None };
         let spanless = info.exec_count == 0 && info.parent.is_some();
-        Place { context, spanless, in_turn: false, tool: None, owner: info.key }
+        Place { context, spanless, in_turn: false, tool: None, owner: info.key, link: None }
     }
 
     /// The place of a process; if it has none, it becomes a root.
@@ -150,7 +152,8 @@ impl Correlation {
             }
             ProcessPhase::Exec | ProcessPhase::Found => self.executed(observation, &info, out),
             ProcessPhase::Replaced => {
-                observation.context = Some(self.place_of(&info).context);
+                let place = self.place_of(&info);
+                (observation.context, observation.link) = (Some(place.context), place.link);
                 out.push(observation);
             }
             ProcessPhase::Exit(exit) => self.exited(observation, &info, exit, out),
@@ -166,7 +169,7 @@ impl Correlation {
             && *count == info.exec_count
         {
             // Seen before: nothing new but what is known of it.
-            observation.context = Some(place.context);
+            (observation.context, observation.link) = (Some(place.context), place.link);
             out.push(observation);
             return;
         }
@@ -177,6 +180,7 @@ impl Correlation {
             out.push(observation);
             return;
         }
+        self.note_own_command(info, out);
         let place = match self.decide(info, before.as_ref().map(|((place, _), _)| *place), time, out) {
             Ok(place) => place,
             Err(waits) => {
@@ -187,12 +191,14 @@ impl Correlation {
         let again = before.is_some();
         if let Some(((old, _), old_info)) = before {
             // A new program in the same process: an agent that was there is gone, unless it is the same one again.
-            if !same_agent(&old_info, info) {
+            if same_agent(&old_info, info) {
+                self.hand(info.key);
+            } else {
                 self.close_all(info.key, TurnEnd::Exit, time, out);
             }
             let phase = ProcessPhase::Replaced;
             let mut replaced = Observation::new(time, old_info, Kind::Process(Box::new(Process { phase })));
-            replaced.context = Some(old.context);
+            (replaced.context, replaced.link) = (Some(old.context), old.link);
             out.push(replaced);
         }
         if let Some(proc) = self.processes.get_mut(&info.key) {
@@ -206,7 +212,7 @@ impl Correlation {
             self.recent.pop_front();
         }
         self.recent.push_back(info.clone());
-        observation.context = Some(place.context);
+        (observation.context, observation.link) = (Some(place.context), place.link);
         out.push(observation);
     }
 
@@ -220,12 +226,13 @@ impl Correlation {
     ) -> Result<Place, Waits> {
         let origin = self.processes.get(&info.key).and_then(|proc| proc.origin);
         let span_id = ids::process_span(info);
-        let under = |parent: SpanContext, in_turn: bool, tool: Option<ToolRef>| Place {
+        let under = |parent: SpanContext, in_turn: bool, tool: Option<ToolRef>, link: Option<Link>| Place {
             context: SpanContext { trace_id: parent.trace_id, span_id, parent_span_id: Some(parent.span_id) },
             spanless: false,
             in_turn,
             tool,
             owner: info.key,
+            link,
         };
         let again = |old: Place| Place {
             context: SpanContext { span_id, ..old.context },
@@ -233,6 +240,7 @@ impl Correlation {
             in_turn: old.in_turn,
             tool: old.tool,
             owner: info.key,
+            link: old.link,
         };
         // What a call's process starts belongs to the call; only agents below it can still claim it.
         let inherited = origin.and_then(|origin| origin.tool);
@@ -247,11 +255,11 @@ impl Correlation {
             proc.barred = true;
         }
         let verdict = match forced {
-            Some(Decided::Under(request)) => return Ok(under(request, true, inherited)),
+            Some(Decided::Under(request)) => return Ok(under(request, true, inherited, Some(Link::Sole))),
             Some(Decided::Runs(tool)) => {
                 // A server may run several programs for one request: the first stands for the call.
                 if let Some(context) = self.tool(tool).filter(|tool| tool.process.is_some()).map(|tool| tool.context) {
-                    return Ok(under(context, true, Some(tool)));
+                    return Ok(under(context, true, Some(tool), Some(Link::Sole)));
                 }
                 Verdict::Runs(tool, Match::Sole)
             }
@@ -260,7 +268,7 @@ impl Correlation {
         match verdict {
             Verdict::Runs(tool, matched) => {
                 if let Some(context) = self.link(tool, info, matched, out) {
-                    return Ok(under(context, true, Some(tool)));
+                    return Ok(under(context, true, Some(tool), Some(matched.into())));
                 }
             }
             Verdict::Ambiguous => {}
@@ -292,9 +300,9 @@ impl Correlation {
         {
             turn.ended = turn.ended.max(time);
             turn.deadline = turn.deadline.max(time.plus(self.config.turn_idle_timeout.0));
-            return Ok(under(turn.place(), true, inherited));
+            return Ok(under(turn.place(), true, inherited, Some(Link::Turn)));
         }
-        let mut place = under(origin.context, origin.in_turn, inherited);
+        let mut place = under(origin.context, origin.in_turn, inherited, None);
         if origin.spanless {
             place.context.parent_span_id = None;
         }
@@ -369,6 +377,7 @@ impl Correlation {
         }
         // One that only forked has no span that could end.
         observation.context = own.map(|place| place.context);
+        observation.link = own.and_then(|place| place.link);
         out.push(observation);
         self.ended.insert((time, info.key));
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use pipeline::{
     Kind, Observation, ProcessKey, SpanContext, Timestamp,
     observation::{
-        AgentTurn, Evidence, Finding, LossReason, Match, ModelCall, Part, ProcessInfo, ProcessPhase, Severity,
+        AgentTurn, Evidence, Finding, Link, LossReason, Match, ModelCall, Part, ProcessInfo, ProcessPhase, Severity,
         ToolCall, ToolContent, ToolResult, TurnEnd, Usage, parsed_json,
     },
 };
@@ -16,6 +16,7 @@ use super::{
     config::Instrumented,
     gateway, ids,
     state::{Decided, Held, LastCall, Linked, Tool, ToolRef, Turn, Waits},
+    subagents,
 };
 
 /// Most open turns of all agents.
@@ -23,9 +24,9 @@ const TURNS: usize = 4_096;
 /// Most open tool calls of a turn.
 const TOOLS: usize = 1_024;
 
-/// How a call belongs to an open turn.
+/// What a call is in an open turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Link {
+pub(super) enum Step {
     /// The same request again.
     Retry,
     /// The next step.
@@ -48,23 +49,35 @@ impl Correlation {
     }
 
     /// Takes a call to a model.
-    pub(super) fn model_call(&mut self, observation: Observation, mut call: ModelCall, out: &mut Vec<Observation>) {
+    pub(super) fn model_call(&mut self, observation: Observation, call: ModelCall, out: &mut Vec<Observation>) {
         let info = observation.process.clone();
         self.place_of(&info);
-        if gateway::is_gateway(&info) {
+        let found = self.find(info.key, &call);
+        if gateway::is_gateway(&info) && found.is_none() && !self.ran_itself(&info, &call) {
             return self.gateway_call(observation, call, out);
         }
-        let found = self.find(info.key, &call);
-        let found = found.or_else(|| self.take_over(&info, &call).map(|turn| (turn, Link::Next)));
-        if let Some((turn, _)) = found {
+        self.agents_call(observation, call, found, out);
+    }
+
+    /// Takes a call that an agent makes for itself, and what it is found to be in an open turn.
+    pub(super) fn agents_call(
+        &mut self,
+        observation: Observation,
+        mut call: ModelCall,
+        found: Option<(u64, Step, Link)>,
+        out: &mut Vec<Observation>,
+    ) {
+        let info = observation.process.clone();
+        let found = found.or_else(|| self.take_over(&info, &call).map(|turn| (turn, Step::Next, Link::Heir)));
+        if let Some((turn, ..)) = found {
             self.settle(turn, Some(call.started), false, out);
         }
         let id = match found {
-            Some((turn, Link::User)) => {
+            Some((turn, Step::User, _)) => {
                 self.close(turn, TurnEnd::Superseded, call.started, out);
                 self.open(&observation, &call, out)
             }
-            Some((turn, _)) => {
+            Some((turn, ..)) => {
                 self.answer_tools(turn, &call, out);
                 turn
             }
@@ -73,7 +86,10 @@ impl Correlation {
         let conversation = self.conversation(id, &info, &call);
         let idle = self.config.turn_idle_timeout.0;
         let Some(turn) = self.turns.get_mut(&id) else { return };
-        let asked = call.reply.last_chunk.unwrap_or(call.ended).min(call.ended);
+        let asked = asked(&call);
+        let handed = std::mem::take(&mut turn.handed);
+        let link = found.filter(|(_, step, _)| *step != Step::User).map(|(.., link)| link);
+        let mut link = if handed { link.map(|_| Link::Heir) } else { link };
         let outcome = outcome(&call);
         turn.info = info.clone();
         turn.left = None;
@@ -104,6 +120,7 @@ impl Correlation {
             }
             let ordinal = turn.tool_count;
             turn.tool_count = turn.tool_count.saturating_add(1);
+            let starts = starts_agent(&requested.name, &requested.arguments);
             let tool = Tool {
                 id: requested.id.clone(),
                 name: requested.name.clone(),
@@ -115,7 +132,9 @@ impl Correlation {
                 process: None,
                 ambiguous: false,
                 stirred: false,
-                starts_agent: starts_agent(&requested.name, &requested.arguments),
+                starts_agent: starts,
+                prompts: if starts { subagents::prompts(&requested.arguments) } else { Vec::new() },
+                prompted: false,
                 has_turn: false,
                 requests: 0,
                 mcp: None,
@@ -125,6 +144,7 @@ impl Correlation {
         let own = ids::call(turn.context, &call);
         let context = match (call.remote_parent, self.config.instrumented) {
             (Some(remote), Instrumented::Attach) => {
+                link = Some(Link::Traceparent);
                 SpanContext { trace_id: remote.trace_id, span_id: own.span_id, parent_span_id: Some(remote.span_id) }
             }
             _ => own,
@@ -139,7 +159,8 @@ impl Correlation {
         }
         self.adopt(id, out);
         if told {
-            out.push(Observation { context: Some(context), kind: Kind::ModelCall(Box::new(call)), ..observation });
+            let kind = Kind::ModelCall(Box::new(call));
+            out.push(Observation { context: Some(context), link, kind, ..observation });
         } else {
             self.tally.merged += 1;
         }
@@ -152,14 +173,14 @@ impl Correlation {
     }
 
     /// The open turn that a call goes on with.
-    fn find(&self, agent: ProcessKey, call: &ModelCall) -> Option<(u64, Link)> {
+    pub(super) fn find(&self, agent: ProcessKey, call: &ModelCall) -> Option<(u64, Step, Link)> {
         let turns = &self.processes.get(&agent)?.turns;
         let open = || turns.iter().rev().filter_map(|id| self.turns.get(id).map(|turn| (*id, turn)));
         if let Some((id, _)) = open().find(|(_, turn)| turn.awaits(call)) {
-            return Some((id, Link::Next));
+            return Some((id, Step::Next, Link::Result));
         }
         let messages = &call.thread.messages;
-        let user = if call.thread.from_user { Link::User } else { Link::Next };
+        let user = if call.thread.from_user { Step::User } else { Step::Next };
         // The next request is made after the answer, but a broken call may be seen to end late.
         let after = |turn: &Turn| match turn.last.failed {
             Some(_) => call.started > turn.last.started,
@@ -168,22 +189,27 @@ impl Correlation {
         if let Some(previous) = &call.parameters.previous_response_id {
             let next = open().find(|(_, turn)| turn.replies.contains(previous)).map(|(id, turn)| {
                 let again = turn.last.previous.as_ref() == Some(previous) && turn.messages == *messages;
-                (id, if again { Link::Retry } else { user })
+                if again { (id, Step::Retry, Link::Retry) } else { (id, user, Link::ResponseId) }
             });
             let retry = || {
                 let same = |turn: &Turn| turn.last.previous.as_ref() == Some(previous) && turn.messages == *messages;
-                open().find(|(_, turn)| same(turn) && after(turn)).map(|(id, _)| (id, Link::Retry))
+                open().find(|(_, turn)| same(turn) && after(turn)).map(|(id, _)| (id, Step::Retry, Link::Retry))
             };
             return next.or_else(retry);
         }
         let continued = open()
             .filter(|(_, turn)| !turn.messages.is_empty() && messages.starts_with(&turn.messages) && after(turn))
+            // The same again after an answer is another thread that was told the same.
+            .filter(|(_, turn)| messages.len() > turn.messages.len() || turn.last.failed.is_some())
             // `max_by_key` takes the last of equals: the list is newest first, so it is turned round.
             .collect::<Vec<_>>()
             .into_iter()
             .rev()
             .max_by_key(|(_, turn)| turn.messages.len())
-            .map(|(id, turn)| (id, if turn.messages.len() == messages.len() { Link::Retry } else { user }));
+            .map(|(id, turn)| match turn.messages.len() == messages.len() {
+                true => (id, Step::Retry, Link::Retry),
+                false => (id, user, Link::Messages),
+            });
         if continued.is_some() {
             return continued;
         }
@@ -196,7 +222,7 @@ impl Correlation {
                 && after(turn)
         };
         if let Some((id, _)) = open().find(|(_, turn)| resent(turn)) {
-            return Some((id, Link::Retry));
+            return Some((id, Step::Retry, Link::Retry));
         }
         // Calls without messages (embeddings): the client says that it tried before.
         call.resend_count.filter(|count| *count > 0)?;
@@ -207,7 +233,7 @@ impl Correlation {
                 && turn.messages == *messages
                 && after(turn)
         };
-        open().find(|(_, turn)| same(turn)).map(|(id, _)| (id, Link::Retry))
+        open().find(|(_, turn)| same(turn)).map(|(id, _)| (id, Step::Retry, Link::Retry))
     }
 
     fn open(&mut self, observation: &Observation, call: &ModelCall, out: &mut Vec<Observation>) -> u64 {
@@ -220,7 +246,8 @@ impl Correlation {
             self.close(id, TurnEnd::Idle, ended, out);
         }
         let place = self.place_of(info);
-        let below_tool = self.sub_agent_tool(info.key, call);
+        let remote = call.remote_parent.filter(|_| self.config.instrumented != Instrumented::Duplicate);
+        let above = if remote.is_none() { self.sub_agent(info.key, call) } else { None };
         let mut conversation = None;
         self.next_turn += 1;
         let id = self.next_turn;
@@ -236,26 +263,23 @@ impl Correlation {
             span_id: context.span_id,
             parent_span_id: Some(parent.span_id),
         };
-        let mut told = true;
-        let remote = call.remote_parent.filter(|_| self.config.instrumented != Instrumented::Duplicate);
+        let (mut told, mut link) = (true, None);
         if let Some(remote) = remote {
-            context = under(remote);
+            (context, link) = (under(remote), Some(Link::Traceparent));
             told = self.config.instrumented != Instrumented::Suppress;
-        } else if let Some(tool) = below_tool {
-            if let Some(parent) = self.tool(tool) {
-                context = under(parent.context);
-            }
-            self.with_tool(tool, |tool| tool.has_turn = true);
-            conversation = self.turns.get(&tool.turn).and_then(|turn| turn.conversation.clone());
+        } else if let Some(above) = above {
+            (context, link) = (under(above.context), Some(above.link));
+            conversation = above.conversation;
         } else if place.in_turn {
             // An agent that another agent's tool started.
-            context = under(place.context);
+            (context, link) = (under(place.context), Some(Link::Program));
         }
         let turn = Turn {
             agent: info.key,
             info: info.clone(),
             number,
             context,
+            link,
             told,
             started: call.started,
             ended: call.started,
@@ -265,6 +289,7 @@ impl Correlation {
             calls: 0,
             tool_count: 0,
             left: None,
+            handed: false,
             messages: Vec::new(),
             replies: VecDeque::new(),
             last: LastCall {
@@ -283,22 +308,6 @@ impl Correlation {
         };
         self.turns.insert(id, turn);
         id
-    }
-
-    /// The one open call that this new thread can be the work of.
-    fn sub_agent_tool(&self, agent: ProcessKey, call: &ModelCall) -> Option<ToolRef> {
-        if !call.thread.has_tools {
-            return None;
-        }
-        let turns = &self.processes.get(&agent)?.turns;
-        let mut candidates = turns.iter().flat_map(|id| {
-            let tools = self.turns.get(id).into_iter().flat_map(|turn| &turn.tools);
-            tools
-                .filter(|(_, tool)| tool.starts_agent && !tool.has_turn && tool.asked <= call.started)
-                .map(|(ordinal, _)| ToolRef { turn: *id, ordinal: *ordinal, agent })
-        });
-        let only = candidates.next()?;
-        candidates.next().is_none().then_some(only)
     }
 
     fn conversation(&self, turn: u64, info: &ProcessInfo, call: &ModelCall) -> Option<String> {
@@ -361,6 +370,8 @@ impl Correlation {
     fn close_tool(&mut self, place: ToolRef, result: Option<&ToolResult>, at: Timestamp, out: &mut Vec<Observation>) {
         let Some(turn) = self.turns.get_mut(&place.turn) else { return };
         let Some(mut tool) = turn.tools.remove(&place.ordinal) else { return };
+        self.may_start(place, &tool, result, at);
+        let Some(turn) = self.turns.get_mut(&place.turn) else { return };
         // The request that carries it out is nearer to the tool than what the model is asked and told, and than a program
         // that its server ran meanwhile.
         let whole = |process: &Linked| process.matched != Match::Sole || tool.mcp.is_none();
@@ -470,7 +481,8 @@ impl Correlation {
             usage: turn.usage,
         }));
         if turn.told {
-            out.push(Observation { context: Some(turn.context), ..Observation::new(ended, turn.info, kind) });
+            let (context, link) = (Some(turn.context), turn.link);
+            out.push(Observation { context, link, ..Observation::new(ended, turn.info, kind) });
         }
     }
 
@@ -510,6 +522,11 @@ impl Correlation {
         }
         self.deadline = self.turns.values().map(|turn| turn.deadline).min().unwrap_or(Timestamp(u64::MAX));
     }
+}
+
+/// When the last piece of the answer came: what it asks for does not start before.
+pub(super) fn asked(call: &ModelCall) -> Timestamp {
+    call.reply.last_chunk.unwrap_or(call.ended).min(call.ended)
 }
 
 /// What an answer means for its turn.

@@ -46,7 +46,7 @@ pub fn prompt(prompt: &str, call: &mut ModelCall) {
     let mut digest = MessageDigest::new();
     digest.text(prompt);
     call.thread.from_user = digest.own;
-    call.thread.messages.push(digest.finish("user"));
+    digest.add_to(&mut call.thread, "user");
     if let Some(content) = &mut call.content {
         let parts = vec![MessagePart::text(prompt)];
         content.input = vec![Message { role: "user".to_owned(), parts, ..Message::default() }];

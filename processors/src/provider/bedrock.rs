@@ -153,7 +153,7 @@ fn thread(body: &Object<'_>, call: &mut ModelCall) {
             }
         }
         thread.from_user = !assistant && digest.own && !results;
-        thread.messages.push(digest.finish(&role));
+        digest.add_to(thread, &role);
     }
 }
 

@@ -116,7 +116,7 @@ fn message(given: &Object<'_>, call: &mut ModelCall) {
         digest.id(tool.str("id").unwrap_or_default());
     }
     call.thread.from_user = role == "user";
-    call.thread.messages.push(digest.finish(&role));
+    digest.add_to(&mut call.thread, &role);
     if let Some(content) = &mut call.content {
         let parts = if role == "tool" {
             let response = given_back(given.raw("content"));
@@ -163,7 +163,7 @@ fn older(text: &str, body: &Object<'_>, call: &mut ModelCall) {
         };
         let mut digest = MessageDigest::new();
         digest.text(&given.str("message").unwrap_or_default());
-        call.thread.messages.push(digest.finish(&role));
+        digest.add_to(&mut call.thread, &role);
         if let Some(content) = &mut call.content {
             let mut parts: Vec<MessagePart> = given.string("message").map(MessagePart::text).into_iter().collect();
             parts.extend(given.objects("tool_calls").map(|raw| {
@@ -191,7 +191,7 @@ fn older(text: &str, body: &Object<'_>, call: &mut ModelCall) {
     let mut digest = MessageDigest::new();
     digest.text(text);
     call.thread.from_user = call.thread.tool_results.is_empty();
-    call.thread.messages.push(digest.finish("user"));
+    digest.add_to(&mut call.thread, "user");
 }
 
 /// Results of tools of v1, which name the tool instead of the call.

@@ -102,7 +102,7 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
             digest.id(tool.str("id").unwrap_or_default());
         }
         thread.from_user = role == "user";
-        thread.messages.push(digest.finish(&role));
+        digest.add_to(thread, &role);
     }
     call.thread.system = system.map(|digest| digest.finish("system"));
     if let Some(text) = input.string("prompt") {

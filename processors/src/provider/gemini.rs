@@ -123,7 +123,7 @@ fn thread(body: &Object<'_>, call: &mut ModelCall) {
             }
         }
         thread.from_user = !model && digest.own && !results;
-        thread.messages.push(digest.finish(&role));
+        digest.add_to(thread, &role);
     }
 }
 

@@ -59,7 +59,7 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
     let mut digest = MessageDigest::new();
     digest.content(body.raw("input"), |_, _, _| false);
     call.thread.from_user = true;
-    call.thread.messages.push(digest.finish("user"));
+    digest.add_to(&mut call.thread, "user");
     if let Some(content) = &mut call.content {
         let part = |part: Object<'_>| match (part.string("content"), part.string("data_url")) {
             (Some(text), _) => MessagePart::text(text),

@@ -114,7 +114,7 @@ fn given(entry: &Object<'_>, call: &mut ModelCall) {
             (role, capture.then(|| chat::parts(entry.raw("content"))))
         }
     };
-    call.thread.messages.push(digest.finish(&role));
+    digest.add_to(&mut call.thread, &role);
     if let (Some(content), Some(parts)) = (&mut call.content, part) {
         content.input.push(Message { role, parts, ..Message::default() });
     }

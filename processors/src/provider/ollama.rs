@@ -123,7 +123,7 @@ fn messages(body: &Object<'_>, call: &mut ModelCall) {
             _ => {}
         }
         thread.from_user = role == "user";
-        thread.messages.push(digest.finish(&role));
+        digest.add_to(thread, &role);
     }
     call.thread.system = system.map(|digest| digest.finish("system"));
 }

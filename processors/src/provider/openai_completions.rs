@@ -24,7 +24,7 @@ fn request(body: &Object<'_>, call: &mut ModelCall) -> bool {
         digest.text(&text);
     }
     call.thread.from_user = true;
-    call.thread.messages.push(digest.finish("user"));
+    digest.add_to(&mut call.thread, "user");
     if let Some(content) = &mut call.content {
         let mut parts = prompt(body);
         if let Some(text) = body.string("suffix") {

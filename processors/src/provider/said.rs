@@ -92,7 +92,7 @@ pub fn prompt(call: &mut ModelCall, texts: &[String]) {
         }
     }
     call.thread.from_user = true;
-    call.thread.messages.push(digest.finish("user"));
+    digest.add_to(&mut call.thread, "user");
 }
 
 /// A message of the user's.

@@ -2,15 +2,21 @@
 
 use std::borrow::Cow;
 
+use pipeline::observation::Thread;
 use sha2::{Digest, Sha256};
 
 use super::json::{self, Object};
+
+/// Most texts of a message, and of a request, of which a digest is kept.
+const TEXTS: usize = 32;
 
 /// Builds the digest of one message from its role, its text and the ids of its calls. Text that comes whole or in
 /// parts gives the same.
 pub struct MessageDigest {
     text: Sha256,
     ids: Vec<String>,
+    /// A digest of each of its first texts.
+    texts: Vec<u64>,
     /// True if the message holds text or other input of its author's own, not only results of tools.
     pub own: bool,
 }
@@ -18,14 +24,20 @@ pub struct MessageDigest {
 impl MessageDigest {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self { text: Sha256::new(), ids: Vec::new(), own: false }
+        Self { text: Sha256::new(), ids: Vec::new(), texts: Vec::new(), own: false }
     }
 
     /// Adds text.
     pub fn text(&mut self, text: &str) {
         if !text.is_empty() {
+            let first = !self.own;
             self.own = true;
             self.text.update(text.as_bytes());
+            if self.texts.len() < TEXTS {
+                // The first text's digest is there already.
+                let hash = if first { self.text.clone() } else { Sha256::new_with_prefix(text) };
+                self.texts.push(Thread::shorten(hash.finalize().into()));
+            }
         }
     }
 
@@ -71,6 +83,19 @@ impl MessageDigest {
         }
     }
 
+    /// Ends a message of a request.
+    pub fn add_to(mut self, thread: &mut Thread, role: &str) {
+        match role {
+            "user" => {
+                let room = TEXTS.saturating_sub(thread.asked.len());
+                thread.asked.extend(self.texts.drain(..).take(room));
+            }
+            "assistant" | "model" => thread.asked.clear(),
+            _ => {}
+        }
+        thread.messages.push(self.finish(role));
+    }
+
     /// The digest.
     pub fn finish(self, role: &str) -> u64 {
         let mut all = Sha256::new();
@@ -82,7 +107,6 @@ impl MessageDigest {
             all.update(id.as_bytes());
         }
         let hash: [u8; 32] = all.finalize().into();
-        let [a, b, c, d, e, f, g, h, ..] = hash;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        Thread::shorten(hash)
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use pipeline::{Kind, Observation, Processor, SpanContext, Timestamp};
+use pipeline::{
+    Kind, Observation, Processor, SpanContext, Timestamp,
+    observation::{Link, Match},
+};
 
 use super::world::{World, key, results, user};
 
@@ -71,6 +74,75 @@ fn a_gateways_call_that_fits_none_or_two_is_not_an_agents() {
     assert!(made.iter().all(|made| (made.trace_id, made.parent_span_id) == (own.trace_id, Some(own.span_id))));
     assert_eq!(world.turns().len(), 3);
     assert!(world.tools().is_empty());
+}
+
+#[test]
+fn a_gateways_calls_say_how_they_were_found() {
+    let mut world = world();
+    let start = Timestamp(world.now);
+    world.now += 500;
+    world.try_call(30, user(&[1]));
+    world.call_since(10, start, user(&[1]));
+    world.try_call(30, user(&[2]));
+    forwarded(&mut world);
+    let calls = world.out.iter().filter(|o| o.process.key == key(30) && matches!(o.kind, Kind::ModelCall(_)));
+    assert_eq!(calls.map(|o| o.link).collect::<Vec<_>>(), [Some(Link::Messages), Some(Link::Program)]);
+}
+
+#[test]
+fn what_serves_a_models_api_and_runs_its_tools_itself_is_an_agent() {
+    let mut world = world();
+    world.try_call(30, user(&[1]).asks("t1", "make all"));
+    world.spawn(31, 30, &["sh", "-c", "make all"]);
+    world.exit(31, 2);
+    // The answer is seen to end after it began.
+    let (started, chunk) = (Timestamp(world.now + 500), world.now + 1_500);
+    world.now += 2_000;
+    world.spawn(32, 30, &["sh", "-c", "make more"]);
+    let second =
+        world.made(30, started, results(&[1, 2, 3], &["t1"]).asks("t2", "make more").last_chunk(chunk)).unwrap();
+    world.exit(32, 0);
+    let last = world.call(30, results(&[1, 2, 3, 4, 5], &["t2"]));
+    assert_eq!(second.trace_id, last.trace_id);
+    for (id, pid) in [("t1", 31), ("t2", 32)] {
+        let (tool, context) = world.tool(id);
+        assert_eq!((tool.process, tool.matched), (Some(key(pid)), Some(Match::Command)), "{id}");
+        assert_eq!(world.contexts(pid, "Exit")[0].parent_span_id, Some(context.span_id));
+    }
+    let turns = world.turns();
+    assert_eq!((turns.len(), turns[0].0.model_calls), (1, 3));
+    // A new thread, whose first answer is seen to end after it began to run what it asks for.
+    let (started, chunk) = (Timestamp(world.now + 500), world.now + 1_500);
+    world.now += 2_000;
+    world.spawn(33, 30, &["sh", "-c", "make it"]);
+    world.made(30, started, user(&[60]).asks("t3", "make it").last_chunk(chunk)).unwrap();
+    world.call(30, results(&[60, 61, 62], &["t3"]));
+    assert_eq!(world.tool("t3").0.process, Some(key(33)));
+    // Another one, of which nobody knows.
+    world.try_call(30, user(&[70]));
+    assert_eq!(forwarded(&mut world).len(), 6);
+    assert_eq!(world.turns().len(), 2);
+}
+
+#[test]
+fn a_gateway_stays_one_though_what_it_started_runs_what_it_was_asked_for() {
+    let mut world = world();
+    // The gateway is the agent's parent, and the agent ends its call late.
+    world.spawn(40, 30, &["claude-code"]);
+    let start = Timestamp(world.now);
+    world.now += 500;
+    world.try_call(30, user(&[1]).asks("t1", "make all"));
+    world.spawn(41, 40, &["sh", "-c", "make all"]);
+    world.exit(41, 0);
+    let chunk = start.0 + 2_000;
+    world.call_since(40, start, user(&[1]).asks("t1", "make all").last_chunk(chunk));
+    assert_eq!(world.correlation.turns.values().map(|turn| turn.agent).collect::<Vec<_>>(), [key(40)]);
+    // Something of its own that looks alike, when the agent has the answer.
+    world.spawn(33, 30, &["sh", "-c", "make all"]);
+    world.call(40, results(&[1, 2, 3], &["t1"]));
+    assert_eq!(world.tool("t1").0.process, Some(key(41)));
+    assert_eq!(forwarded(&mut world).len(), 1);
+    assert_eq!(world.turns().len(), 1);
 }
 
 #[test]

@@ -3,10 +3,12 @@
 mod behalf;
 mod gateway;
 mod heirs;
+mod links;
 mod mcp;
 mod processes;
 mod served;
 mod simulation;
+mod subagents;
 mod turns;
 mod unasked;
 mod wire;

@@ -1,17 +1,21 @@
-//! Many random interleavings: agents and sub-agents, tools, servers, background processes, housekeeping and strangers.
+//! Many random interleavings: agents and sub-agents, tools, servers, a gateway, background processes, housekeeping and
+//! strangers; agents that execute themselves again, leave their work to a child, or serve a model's API themselves.
 //! What really ran what is known, so every link can be judged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pipeline::{
     Kind, SpanId, Timestamp,
-    observation::{Match, McpCall, ProcessPhase},
+    observation::{Link, Match, McpCall, ProcessPhase},
 };
 
 use super::world::{Call, World, key, results, user};
 
-/// How many interleavings.
+/// How many interleavings, unless the environment says another number.
 const RUNS: u64 = 1_000;
+/// The gateway, and an agent that serves a model's API.
+const GATEWAY: u32 = 5;
+const SERVES: u32 = 6;
 
 /// Numerical Recipes' linear congruential generator: the same runs everywhere.
 struct Random(u64);
@@ -85,17 +89,44 @@ struct Truth {
     runs: BTreeMap<u32, Runs>,
     /// Whose child a process is that is not an agent's own.
     children: BTreeMap<u32, u32>,
-    /// Calls of `Task` and the first messages of the sub-agents that they started.
-    tasks: Vec<(u32, &'static str, Option<u64>)>,
+    /// Calls that start sub-agents, by the thread that each started.
+    tasks: BTreeMap<usize, Task>,
+    /// Which thread made a call, by its index.
+    calls: BTreeMap<u32, usize>,
+    /// Calls of the gateway and those that they were made for.
+    forwarded: BTreeMap<u32, u32>,
     /// When requests to servers began.
     begun: BTreeMap<&'static str, u64>,
     /// Agents that tools started.
     nested: BTreeSet<u32>,
 }
 
+/// What started a sub-agent.
+struct Task {
+    agent: u32,
+    id: &'static str,
+    /// The thread that asked for it.
+    by: usize,
+    /// True if it can be told from the others of the same answer.
+    plain: bool,
+}
+
+/// How an agent tells its sub-agents what to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tells {
+    /// As its model said it, and it has other threads too.
+    Plainly,
+    /// With words of its own around it.
+    Wrapped,
+}
+
 /// A thread of an agent.
 struct Agent {
     pid: u32,
+    tells: Tells,
+    /// What it was told, if it is a sub-agent.
+    told: Vec<String>,
+    gateway: bool,
     server: Option<u32>,
     messages: Vec<u64>,
     open: Vec<&'static str>,
@@ -114,6 +145,9 @@ impl Agent {
         let messages = vec![first];
         Self {
             pid,
+            tells: Tells::Plainly,
+            told: Vec::new(),
+            gateway: false,
             server,
             messages,
             open: Vec::new(),
@@ -151,6 +185,8 @@ struct Outcome {
     there: BTreeMap<Way, usize>,
     children: usize,
     tasks: (usize, usize),
+    forwarded: (usize, usize),
+    heirs: usize,
 }
 
 fn words(args: &[&str]) -> Vec<String> {
@@ -164,9 +200,11 @@ impl Run {
     }
 
     fn agent(&mut self, pid: u32, parent: u32) {
-        self.world.spawn(pid, parent, &["agent"]);
+        let tells = if self.random.one_in(2) { Tells::Plainly } else { Tells::Wrapped };
+        let name = if tells == Tells::Plainly && pid != SERVES { "claude-code" } else { "agent" };
+        self.world.spawn(pid, parent, &[name]);
         let mut server = None;
-        if self.random.one_in(2) {
+        if self.random.one_in(2) && pid != SERVES {
             let own = self.pid();
             self.world.spawn(own, pid, &["python3", "/srv/server.py"]);
             let hello = self.world.mcp_request("x", "{}", None);
@@ -176,7 +214,9 @@ impl Run {
         }
         let rounds = 1 + self.random.below(4);
         let depth = u32::from(self.truth.nested.contains(&pid));
-        self.agents.push(Agent::new(pid, server, u64::from(pid) * 1_000, rounds, depth));
+        let gateway = pid != SERVES && self.random.one_in(3);
+        let agent = Agent::new(pid, server, u64::from(pid) * 1_000, rounds, depth);
+        self.agents.push(Agent { tells, gateway, ..agent });
     }
 
     fn run(seed: u64) -> (World, Truth) {
@@ -191,8 +231,14 @@ impl Run {
             strangers: Vec::new(),
         };
         run.world.found(1, 0, &["init"]);
+        run.world.spawn(GATEWAY, 1, &["gateway"]);
+        run.world.infos.get_mut(&GATEWAY).unwrap().serves_models = true;
         for pid in 10..(11 + run.random.below(3) as u32) {
             run.agent(pid, 1);
+        }
+        if run.random.one_in(6) {
+            run.agent(SERVES, 1);
+            run.world.infos.get_mut(&SERVES).unwrap().serves_models = true;
         }
         for _ in 0..500 {
             run.turn();
@@ -229,7 +275,17 @@ impl Run {
         }
         // It executes itself again.
         if self.random.one_in(60) {
-            self.world.exec(self.agents[at].pid, &["agent", "--again"]);
+            let name = self.world.infos[&self.agents[at].pid].args[0].clone();
+            self.world.exec(self.agents[at].pid, &[&name, "--again"]);
+        }
+        if self.random.one_in(40) {
+            self.leave(at);
+        }
+        // A thread of its own, that no call of a model started.
+        if self.random.one_in(20) && self.agents[at].tells == Tells::Plainly && self.agents[at].pid != SERVES {
+            let first = self.random.below(1 << 30);
+            self.truth.calls.insert(self.world.calls + 1, usize::MAX - first as usize);
+            let _ = self.world.try_call(self.agents[at].pid, user(&[first]).says(&["suggest something"]));
         }
         if !self.random.one_in(3) && !self.agents[at].lanes.is_empty() {
             let lane = self.random.below(self.agents[at].lanes.len() as u64) as usize;
@@ -249,8 +305,26 @@ impl Run {
         }
     }
 
+    /// Its work goes on in a child.
+    fn leave(&mut self, at: usize) {
+        let agent = &self.agents[at];
+        let others = self.agents.iter().enumerate().filter(|(other, of)| *other != at && of.pid == agent.pid);
+        let busy = others.into_iter().any(|(_, of)| of.rounds > 0 || of.request.is_some() || !of.lanes.is_empty());
+        if agent.request.is_some() || agent.rounds == 0 || !agent.lanes.is_empty() || agent.pid == SERVES || busy {
+            return;
+        }
+        let (from, to) = (agent.pid, self.pid());
+        let name = self.world.infos[&from].args[0].clone();
+        self.world.spawn(to, from, &[&name, "--worker"]);
+        self.world.exit(from, 0);
+        self.truth.nested.insert(to);
+        self.agents[at].pid = to;
+        self.agents[at].server = None;
+    }
+
     fn answer(&mut self, at: usize, started: Timestamp) {
         let agent = &mut self.agents[at];
+        let (tells, gateway) = (agent.tells, agent.gateway);
         let (pid, server, depth) = (agent.pid, agent.server, agent.depth);
         agent.request = None;
         agent.rounds -= 1;
@@ -259,9 +333,13 @@ impl Run {
         let answered = std::mem::take(&mut agent.open);
         let mut call: Call =
             if answered.is_empty() { user(&agent.messages) } else { results(&agent.messages, &answered) };
+        if answered.is_empty() {
+            let told: Vec<&str> = agent.told.iter().map(String::as_str).collect();
+            call = call.says(&told);
+        }
         let mut asked = Vec::new();
         let mut lanes = Vec::new();
-        let mut subs = Vec::new();
+        let mut subs: Vec<(&'static str, String, u64)> = Vec::new();
         let count = if goes_on { 1 + self.random.below(3) } else { 0 };
         let mut alike = None;
         for _ in 0..count {
@@ -282,9 +360,13 @@ impl Run {
                 lanes.push(self.served(id, pid, server, tool, &arguments.to_string(), shown.then_some(&command)));
                 continue;
             }
-            if depth == 0 && self.random.one_in(12) {
-                call = call.asks_tool(id, "Task", r#"{"prompt":"x"}"#);
-                subs.push((id, u64::from(number) * 1_000));
+            if depth == 0 && self.random.one_in(if subs.is_empty() { 12 } else { 2 }) {
+                // Now and then the same as the one before.
+                let like = subs.last().cloned().filter(|_| self.random.one_in(4));
+                let (_, prompt, first) = like.unwrap_or((id, format!("task {number}"), u64::from(number) * 1_000));
+                let arguments = serde_json::json!({ "description": "a task", "prompt": prompt });
+                call = call.asks_tool(id, "Task", &arguments.to_string());
+                subs.push((id, prompt, first));
                 continue;
             }
             // The same command twice.
@@ -303,6 +385,18 @@ impl Run {
                 lanes.push(self.tool(id, pid, &command, way, depth));
             }
         }
+        if gateway {
+            // Once, or once more as the first provider fails.
+            let tries = 1 + u32::from(self.random.one_in(4));
+            let index = self.world.calls + tries + 1;
+            for last in (0..tries).rev() {
+                let made = if last > 0 { call.clone().fails("529") } else { call.clone() };
+                let begun = Timestamp(self.world.now + 100);
+                let _ = self.world.made(GATEWAY, begun, made);
+                self.truth.forwarded.insert(self.world.calls, index);
+            }
+        }
+        self.truth.calls.insert(self.world.calls + 1, at);
         let _ = self.world.made(pid, started, call);
         let (one, two) = (self.random.below(1 << 30), self.random.below(1 << 30));
         let agent = &mut self.agents[at];
@@ -310,13 +404,16 @@ impl Run {
         agent.pending = !asked.is_empty();
         agent.open = asked;
         agent.lanes.extend(lanes);
-        let single = subs.len() == 1;
-        for (id, first) in subs {
+        for (id, prompt, first) in &subs {
             let rounds = 1 + self.random.below(2);
-            self.truth.tasks.push((pid, id, single.then_some(first)));
+            let alike = subs.iter().filter(|(_, other, _)| other == prompt).count();
+            let plain = if tells == Tells::Plainly { alike == 1 } else { subs.len() == 1 };
             let sub = self.agents.len();
+            self.truth.tasks.insert(sub, Task { agent: pid, id, by: at, plain });
             self.agents[at].waits.push(sub);
-            self.agents.push(Agent::new(pid, server, first, rounds, 1));
+            let told = if tells == Tells::Plainly { prompt.clone() } else { format!("Your task: {prompt}") };
+            let agent = Agent::new(pid, server, *first, rounds, 1);
+            self.agents.push(Agent { tells, gateway, told: vec!["<reminder/>".into(), told], ..agent });
         }
     }
 
@@ -347,6 +444,7 @@ impl Run {
             steps.push(Step::Exit(child));
         }
         if depth == 0 && self.random.one_in(20) {
+            // What it runs is seen when it begins.
             steps.push(Step::Spawn { pid: late, parent: pid, args: words(&["agent"]), runs: None });
             steps.push(Step::Agent(late));
         }
@@ -459,6 +557,7 @@ fn judge(world: &World, truth: &Truth) -> Outcome {
             continue;
         };
         let runs = truth.runs.get(&o.process.key.tgid);
+        assert!(o.link.is_some(), "a link says how it was made: {:?}", o.process.args);
         if runs.is_none_or(|runs| (runs.agent, runs.id) != *tool) {
             outcome.wrong.push(format!("{} {:?} hangs under {tool:?}", o.process.key.tgid, o.process.args));
         }
@@ -474,39 +573,76 @@ fn judge(world: &World, truth: &Truth) -> Outcome {
             outcome.wrong.push(format!("{pid} does not hang under {parent}"));
         }
     }
-    // Agents below tools stand in their traces, sub-agents under the one call that started them.
-    let turns = world.turns();
-    for o in world.out.iter().filter(|o| matches!(o.kind, Kind::AgentTurn(_))) {
+    threads(world, truth, &spans, &mut outcome);
+    outcome
+}
+
+/// Threads are not mixed up; sub-agents stand under the calls that started them, agents that tools started in their traces,
+/// and a gateway's calls under those that they were made for.
+fn threads(world: &World, truth: &Truth, spans: &BTreeMap<SpanId, (u32, &str)>, outcome: &mut Outcome) {
+    let execs = |pid: u32| world.contexts(pid, "Exec");
+    let mut made: BTreeMap<u32, SpanId> = BTreeMap::new();
+    let mut of_turn: BTreeMap<SpanId, usize> = BTreeMap::new();
+    for o in &world.out {
+        let Kind::ModelCall(call) = &o.kind else { continue };
         let Some(context) = o.context else { continue };
-        let above = context.parent_span_id.and_then(|above| spans.get(&above));
-        if let Some((agent, id)) = above {
-            let fits = truth.tasks.iter().any(|(pid, task, single)| (pid, *task) == (agent, *id) && single.is_some());
-            outcome.tasks.0 += usize::from(fits);
-            if !fits {
-                outcome.wrong.push(format!("a turn of {agent} hangs under {id}"));
-            }
-        } else if truth.nested.contains(&o.process.key.tgid) {
-            let own = execs(o.process.key.tgid);
-            let fits =
-                own.iter().any(|own| Some(own.span_id) == context.parent_span_id && own.trace_id == context.trace_id);
-            // What started it may be nobody's: then it is an agent of its own.
-            let traces: BTreeSet<_> = turns.iter().map(|(_, turn)| turn.trace_id).collect();
-            let alone = context.parent_span_id.is_none() && !own.iter().any(|own| traces.contains(&own.trace_id));
-            if !fits && !alone {
-                outcome.wrong.push(format!("a turn of {} does not hang under it", o.process.key.tgid));
-            }
-        } else if context.parent_span_id.is_some() {
-            outcome.wrong.push(format!("a turn of {} hangs somewhere", o.process.key.tgid));
+        made.insert(call.index, context.span_id);
+        let (Some(turn), Some(thread)) = (call.turn, truth.calls.get(&call.index)) else { continue };
+        outcome.heirs += usize::from(o.link == Some(Link::Heir));
+        let known = *of_turn.entry(turn.span_id).or_insert(*thread);
+        if known != *thread {
+            outcome.wrong.push(format!("a turn has calls of the threads {known} and {thread}"));
         }
     }
-    outcome.tasks.1 = truth.tasks.iter().filter(|(_, _, single)| single.is_some()).count().min(turns.len());
-    outcome
+    for o in &world.out {
+        let Kind::ModelCall(call) = &o.kind else { continue };
+        let Some(asker) = truth.forwarded.get(&call.index) else { continue };
+        outcome.forwarded.1 += 1;
+        let above = o.context.and_then(|context| context.parent_span_id);
+        match o.link {
+            Some(Link::Messages) if above == made.get(asker).copied() => outcome.forwarded.0 += 1,
+            Some(Link::Program) if above == execs(GATEWAY).first().map(|program| program.span_id) => {}
+            link => outcome.wrong.push(format!("a call of the gateway hangs under {above:?} by {link:?}")),
+        }
+    }
+    let turns = world.turns();
+    let traces: BTreeSet<_> = turns.iter().map(|(_, turn)| turn.trace_id).collect();
+    for o in world.out.iter().filter(|o| matches!(o.kind, Kind::AgentTurn(_))) {
+        let Some(context) = o.context else { continue };
+        let thread = of_turn.get(&context.span_id);
+        let task = thread.and_then(|thread| truth.tasks.get(thread));
+        outcome.tasks.1 += usize::from(task.is_some_and(|task| task.plain));
+        let above = context.parent_span_id.and_then(|above| spans.get(&above));
+        let turn_above = context.parent_span_id.and_then(|above| of_turn.get(&above));
+        let fits = match (above, turn_above, task, o.link) {
+            (Some(above), _, Some(task), Some(Link::Prompt | Link::Sole)) if (task.agent, task.id) == *above => {
+                outcome.tasks.0 += usize::from(task.plain);
+                task.plain
+            }
+            (_, Some(above), Some(task), Some(Link::Prompt)) => !task.plain && task.by == *above,
+            (None, None, ..) if truth.nested.contains(&o.process.key.tgid) => {
+                let fits = |own: &pipeline::SpanContext| {
+                    Some(own.span_id) == context.parent_span_id && own.trace_id == context.trace_id
+                };
+                // One that goes on with the work stands where the first did.
+                let own = truth.nested.iter().flat_map(|pid| execs(*pid)).collect::<Vec<_>>();
+                let below = own.iter().any(fits) && o.link == Some(Link::Program);
+                // What started it may be nobody's: then it is an agent of its own.
+                below || (context.parent_span_id.is_none() && o.link.is_none())
+            }
+            _ => context.parent_span_id.is_none() && o.link.is_none() && traces.contains(&context.trace_id),
+        };
+        if !fits {
+            outcome.wrong.push(format!("a turn of {} hangs under {above:?} by {:?}", o.process.key.tgid, o.link));
+        }
+    }
 }
 
 #[test]
 fn no_interleaving_gives_a_wrong_link() {
     let mut total = Outcome::default();
-    for seed in 0..RUNS {
+    let runs = std::env::var("ONLOOKER_SIMULATIONS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(RUNS);
+    for seed in 0..runs {
         let (world, truth) = Run::run(seed);
         let outcome = judge(&world, &truth);
         assert!(outcome.wrong.is_empty(), "seed {seed}: {:#?}", outcome.wrong);
@@ -514,18 +650,27 @@ fn no_interleaving_gives_a_wrong_link() {
             one.iter().for_each(|(way, count)| *sum.entry(*way).or_default() += count);
         }
         total.children += outcome.children;
-        total.tasks = (total.tasks.0 + outcome.tasks.0, total.tasks.1 + outcome.tasks.1);
+        let add = |sum: &mut (usize, usize), one: (usize, usize)| *sum = (sum.0 + one.0, sum.1 + one.1);
+        add(&mut total.tasks, outcome.tasks);
+        add(&mut total.forwarded, outcome.forwarded);
+        total.heirs += outcome.heirs;
     }
     let sum = |counts: &BTreeMap<Way, usize>| counts.values().sum::<usize>();
     let (found, there) = (sum(&total.found), sum(&total.there));
     let report = format!(
-        "{RUNS} interleavings: 0 wrong, {found} of {there} found ({:.1} %), by way {:?} of {:?}, {} children, sub-agents {:?}",
+        "{runs} interleavings: 0 wrong, {found} of {there} found ({:.1} %), by way {:?} of {:?}, {} children, sub-agents {:?}, \
+         calls of a gateway {:?}, turns that went on elsewhere {}",
         100.0 * found as f64 / there as f64,
         total.found,
         total.there,
         total.children,
         total.tasks,
+        total.forwarded,
+        total.heirs,
     );
+    for (found, there) in [total.tasks, total.forwarded] {
+        assert!(there > 300 && found * 100 >= there * 95, "{report}");
+    }
     assert!(there > 3_000 && total.children > 1_000, "too few to tell: {report}");
     assert!(found * 100 >= there * 95, "{report}");
     // Shown with `cargo test -- --nocapture`.

@@ -19,7 +19,8 @@ pub struct World {
     pub out: Vec<Observation>,
     pub infos: BTreeMap<u32, ProcessInfo>,
     pub now: u64,
-    calls: u32,
+    /// Model calls so far: each has the next number as its index.
+    pub calls: u32,
     given: u64,
     /// How often each pid was used before.
     reused: BTreeMap<u32, u64>,
@@ -175,6 +176,7 @@ impl World {
                 messages: call.messages,
                 system: None,
                 from_user: call.user,
+                asked: call.asked,
                 has_tools: call.has_tools,
                 tool_results: call
                     .results
@@ -310,6 +312,7 @@ impl World {
 }
 
 /// A model call to make.
+#[derive(Clone)]
 pub struct Call {
     messages: Vec<u64>,
     user: bool,
@@ -324,6 +327,7 @@ pub struct Call {
     has_tools: bool,
     last_chunk: Option<Timestamp>,
     refused: bool,
+    asked: Vec<u64>,
     operation: Operation,
 }
 
@@ -343,6 +347,7 @@ pub fn user(messages: &[u64]) -> Call {
         has_tools: true,
         last_chunk: None,
         refused: false,
+        asked: Vec::new(),
         operation: Operation::Chat,
     }
 }
@@ -363,6 +368,11 @@ impl Call {
     }
     pub fn last_chunk(mut self, time: u64) -> Self {
         self.last_chunk = Some(Timestamp(time));
+        self
+    }
+    /// The user's texts.
+    pub fn says(mut self, texts: &[&str]) -> Self {
+        self.asked = texts.iter().map(|text| Thread::digest(text)).collect();
         self
     }
     pub fn refused(mut self) -> Self {

@@ -103,7 +103,7 @@ fn thread(body: &Object<'_>, call: &mut ModelCall) {
                 thread.from_user = role == "user";
             }
         }
-        thread.messages.push(digest.finish(&role));
+        digest.add_to(thread, &role);
     }
     thread.system = system.map(|digest| digest.finish("system"));
 }

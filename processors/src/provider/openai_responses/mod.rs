@@ -102,7 +102,7 @@ fn thread(body: &Object<'_>, call: &mut ModelCall) {
         let mut digest = MessageDigest::new();
         digest.text(&text);
         thread.from_user = true;
-        thread.messages.push(digest.finish("user"));
+        digest.add_to(thread, "user");
     }
     for given in body.objects("input") {
         item(&given, capture, &mut system, thread);
@@ -133,7 +133,7 @@ pub fn item(item: &Object<'_>, capture: bool, system: &mut Option<MessageDigest>
                 }
                 _ => {}
             }
-            thread.messages.push(digest.finish(&role));
+            digest.add_to(thread, &role);
         }
         // Left out of later requests by some clients.
         "reasoning" => thread.tool_results.clear(),
@@ -146,13 +146,13 @@ pub fn item(item: &Object<'_>, capture: bool, system: &mut Option<MessageDigest>
                 let response = capture.then(|| content::result(item));
                 thread.tool_results.push(ToolResult { id, is_error: false, response });
             }
-            thread.messages.push(digest.finish("tool"));
+            digest.add_to(thread, "tool");
         }
         _ => {
             // A call of the model's: the agent's or the provider's.
             digest.id(item.str("call_id").or_else(|| item.str("id")).unwrap_or_default());
             thread.from_user = false;
-            thread.messages.push(digest.finish("assistant"));
+            digest.add_to(thread, "assistant");
         }
     }
 }

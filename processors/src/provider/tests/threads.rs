@@ -14,9 +14,15 @@ fn digests_see_through_notation() {
         threads("api.openai.com", "/v1/chat/completions", json!({"model": "m", "messages": messages}))
     };
     let plain = chat(json!([{"role": "system", "content": "s"}, {"role": "user", "content": "ab"}]));
-    let parts = chat(json!([
+    let mut parts = chat(json!([
         {"role": "system", "content": [{"type": "text", "text": "s"}]},
         {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b", "cache_control": {"type": "ephemeral"}}], "role": "user"}]));
+    // The texts of the user's are digested each.
+    assert_eq!(
+        (&plain.asked, &parts.asked),
+        (&vec![Thread::digest("ab")], &vec![Thread::digest("a"), Thread::digest("b")])
+    );
+    parts.asked.clone_from(&plain.asked);
     assert_eq!(plain, parts);
     assert_ne!(plain.messages, chat(json!([{"role": "user", "content": "abc"}])).messages);
     assert_ne!(plain.messages, chat(json!([{"role": "assistant", "content": "ab"}])).messages);
@@ -44,6 +50,24 @@ fn digests_see_through_notation() {
         response(json!("ab")),
         response(json!([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "ab"}]}]))
     );
+}
+
+#[test]
+fn what_the_user_asked_is_what_comes_after_the_last_answer() {
+    let asked = |target: &str, body: Value| threads("api.openai.com", target, body).asked;
+    let ab = [Thread::digest("a"), Thread::digest("b")];
+    let messages = json!([
+        {"role": "user", "content": "before"}, {"role": "assistant", "content": "yes"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}]},
+        {"role": "system", "content": "c"}]);
+    assert_eq!(asked("/v1/chat/completions", json!({"model": "m", "messages": messages})), ab);
+    let input = json!([{"type": "message", "role": "user", "content": "before"},
+        {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}]},
+        {"type": "message", "role": "user", "content": "b"}]);
+    assert_eq!(asked("/v1/responses", json!({"model": "m", "input": input})), ab);
+    let many: Vec<Value> = (0..100).map(|n| json!({"role": "user", "content": n.to_string()})).collect();
+    assert_eq!(asked("/v1/chat/completions", json!({"model": "m", "messages": many})).len(), 32);
 }
 
 #[test]
