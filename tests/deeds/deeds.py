@@ -60,7 +60,7 @@ def wrap(command, folder, number, agent):
     """The command below strace, and where its truth will stand: None for a sub-agent, False for what is denied, ... for what
     is of no interest."""
     trace = folder / f"{number}.trace"
-    if isinstance(command, dict) and "prompt" in command["arguments"]:
+    if isinstance(command, dict) and "prompt" in command.get("arguments", {}):
         return command, None
     if command is DENIED or command is SEARCH:
         return command, False if command is DENIED else ...
