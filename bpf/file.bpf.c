@@ -22,8 +22,13 @@
 
 /* How often an open file that is in use is told, in ns. */
 #define TELL_EVERY 1000000000ULL
-/* Descriptors that are looked at when a process ends. */
+/* Descriptors that are looked at when a process ends: so many times so many. */
 #define DESCRIPTORS 1024
+#define BLOCKS 1024
+
+/* include/uapi/asm-generic/mman-common.h, include/uapi/linux/mman.h: MAP_SHARED is a bit of MAP_SHARED_VALIDATE */
+#define PROT_WRITE 0x2
+#define MAP_SHARED 0x1
 
 struct open_file {
 	__u64 file;
@@ -40,7 +45,7 @@ struct file_use {
 	__u32 reads;
 	__u32 writes;
 	__u32 flags;
-	__u32 owed; /* 1: that it was opened is not told yet */
+	__u32 bits; /* enum file_bits, not told yet */
 };
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct open_file); __type(value, struct file_use); } OPEN_FILES SEC(".maps");
 
@@ -92,19 +97,19 @@ __attribute__((noinline)) int tell_use(__u64 file, __u64 closed)
 	event->reads = use->reads;
 	event->writes = use->writes;
 	event->began = use->began;
-	event->bits = (closed ? FILE_CLOSED : 0) | (use->owed ? FILE_OPENED : 0);
+	event->bits = (closed ? FILE_CLOSED : 0) | use->bits;
 	use->read = use->written = 0;
 	use->reads = use->writes = 0;
-	use->owed = 0;
+	use->bits = 0;
 	use->told = use->began = bpf_ktime_get_boot_ns();
 	name_file(file, 0);
 	return tell_file(FILE_USE);
 }
 
 /* A process opened a file, or uses one that it got in another way. 0: there is no room for it. */
-static __always_inline struct file_use *begin_use(struct open_file *key, __u32 flags, __u32 owed)
+static __always_inline struct file_use *begin_use(struct open_file *key, __u32 flags, __u32 bits)
 {
-	struct file_use fresh = {.flags = flags, .owed = owed, .began = bpf_ktime_get_boot_ns()};
+	struct file_use fresh = {.flags = flags, .bits = bits, .began = bpf_ktime_get_boot_ns()};
 	fresh.told = fresh.began;
 	if (bpf_map_update_elem(&OPEN_FILES, key, &fresh, BPF_NOEXIST) == 0)
 		hold(key->tgid, 1);
@@ -128,8 +133,13 @@ static __always_inline int reads_wanted(void)
 	return config && config->capture & CAPTURE_FILE_READS;
 }
 
-/* Bytes went to or from an open file. */
-__attribute__((noinline)) int used(__u64 fd, __u64 write, __u64 bytes)
+/* How a file is used. */
+#define USE_READ 0
+#define USE_WRITE 1
+#define USE_MAP 2
+
+/* Bytes went to or from an open file, or will. */
+__attribute__((noinline)) int used(__u64 fd, __u64 how, __u64 bytes)
 {
 	struct file *file = file_of(fd);
 	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFREG)
@@ -138,7 +148,7 @@ __attribute__((noinline)) int used(__u64 fd, __u64 write, __u64 bytes)
 	struct file_use *use = bpf_map_lookup_elem(&OPEN_FILES, &key);
 	if (!use) {
 		__u32 flags = BPF_CORE_READ(file, f_flags);
-		if (!write && !(flags & O_ACCMODE) && !reads_wanted())
+		if (how == USE_READ && !(flags & O_ACCMODE) && !reads_wanted())
 			return 0;
 		use = begin_use(&key, flags, 0);
 		if (!use) {
@@ -146,7 +156,9 @@ __attribute__((noinline)) int used(__u64 fd, __u64 write, __u64 bytes)
 			return 0;
 		}
 	}
-	if (write) {
+	if (how == USE_MAP) {
+		use->bits |= FILE_MAPPED;
+	} else if (how == USE_WRITE) {
 		__sync_fetch_and_add(&use->written, bytes);
 		__sync_fetch_and_add(&use->writes, 1);
 	} else {
@@ -165,18 +177,30 @@ __attribute__((noinline)) int end_descriptor(__u64 fd)
 	return 0;
 }
 
-/* All descriptors of the process, as long as it has open files that are counted. A global function again, because the loop
- * would end in its own beginning. */
-__attribute__((noinline)) int end_all(void)
+/* Descriptors from one on. 0: there are no more, or no open files that are counted. */
+__attribute__((noinline)) int end_block(__u64 from)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct task_struct *task = (void *)bpf_get_current_task();
 	__u64 *count = bpf_map_lookup_elem(&HOLDERS, &tgid);
+	__u64 most = BPF_CORE_READ(task, files, fdt, max_fds);
 	if (!count)
 		return 0;
 	for (__u64 fd = 0; fd < DESCRIPTORS; fd++) {
-		if (*(volatile __u64 *)count - 1 >= 1ULL << 32)
-			break; /* none is left */
-		end_descriptor(fd);
+		if (*(volatile __u64 *)count - 1 >= 1ULL << 32 || from + fd >= most)
+			return 0;
+		end_descriptor(from + fd);
+	}
+	return 1;
+}
+
+/* All descriptors of the process, as long as it has open files that are counted. Global functions again, because the loops
+ * would end in their own beginning. */
+__attribute__((noinline)) int end_all(void)
+{
+	for (__u64 block = 0; block < BLOCKS; block++) {
+		if (!end_block(block * DESCRIPTORS))
+			break;
 	}
 	return 0;
 }
@@ -219,7 +243,7 @@ static __always_inline int opened(__u64 *ctx, __u64 directory, __u64 name, __u64
 		struct open_file key = {.file = (__u64)file, .tgid = bpf_get_current_pid_tgid() >> 32};
 		if (bpf_map_delete_elem(&OPEN_FILES, &key) == 0)
 			hold(key.tgid, -1);
-		int counted = begin_use(&key, flags, !changes) != 0;
+		int counted = begin_use(&key, flags, changes ? 0 : FILE_OPENED) != 0;
 		if (counted && !changes)
 			return 0; /* told when it is closed */
 	}
@@ -264,6 +288,42 @@ int file_creat(__u64 *ctx)
 	if (!deeds)
 		return 0;
 	return opened(ctx, AT_FDCWD, deeds->registers.di, 01101 /* O_CREAT | O_WRONLY | O_TRUNC, as fs/open.c has it */, deeds);
+}
+
+/* The directory of the mount, the handle, the flags. What cannot be opened is told as something of that mount. */
+SEC("raw_tp/sys_exit")
+int file_open_handle(__u64 *ctx)
+{
+	struct telling_deed *deeds = deed_of(ctx);
+	if (!deeds)
+		return 0;
+	return opened(ctx, deeds->registers.di, 0, deeds->registers.dx, deeds);
+}
+
+/* fallocate: room was made in a file, or taken from it. */
+SEC("raw_tp/sys_exit")
+int file_allocate(__u64 *ctx)
+{
+	struct registers *registers = (void *)ctx[0];
+	__u64 fd = 0;
+	if ((__s64)ctx[1] < 0 || bpf_probe_read_kernel(&fd, sizeof(fd), &registers->di))
+		return 0;
+	return used((__u32)fd, USE_WRITE, 0);
+}
+
+/* mmap: what is written to the memory goes to the file, unseen. */
+SEC("raw_tp/sys_exit")
+int file_map_shared(__u64 *ctx)
+{
+	struct registers *registers = (void *)ctx[0];
+	__u64 fd = 0, protection = 0, flags = 0;
+	if ((__s64)ctx[1] < 0 && (__s64)ctx[1] >= -4095)
+		return 0;
+	if (bpf_probe_read_kernel(&protection, sizeof(protection), &registers->dx) || !(protection & PROT_WRITE) ||
+	    bpf_probe_read_kernel(&flags, sizeof(flags), &registers->r10) || !(flags & MAP_SHARED) ||
+	    bpf_probe_read_kernel(&fd, sizeof(fd), &registers->r8) || (__s32)fd < 0)
+		return 0;
+	return used((__u32)fd, USE_MAP, 0);
 }
 
 /* read, pread64, readv, preadv, preadv2 */
@@ -545,11 +605,24 @@ int file_rename(__u64 *ctx)
 	return named_twice(ctx, FILE_RENAME, 0);
 }
 
-/* renameat, renameat2 */
 SEC("raw_tp/sys_exit")
 int file_renameat(__u64 *ctx)
 {
 	return named_twice(ctx, FILE_RENAME, 1);
+}
+
+/* The same, with flags. */
+SEC("raw_tp/sys_exit")
+int file_renameat2(__u64 *ctx)
+{
+	struct telling_deed *deeds = deed_of(ctx);
+	if (!deeds)
+		return 0;
+	struct registers *registers = &deeds->registers;
+	deeds->event.flags = registers->r8;
+	name_path(registers->di, registers->si, 0);
+	name_path(registers->dx, registers->r10, 1);
+	return tell_file(FILE_RENAME);
 }
 
 SEC("raw_tp/sys_exit")
@@ -585,4 +658,77 @@ int file_symlinkat(__u64 *ctx)
 	name_path(deeds->registers.si, deeds->registers.dx, 0);
 	name_text(deeds->registers.di, 1);
 	return tell_file(FILE_SYMLINK);
+}
+
+/* The eight bytes of a text as they are read from memory on this machine. */
+#define LONG(text) ((__u64)WORD(text[0], text[1], text[2], text[3]) | (__u64)WORD(text[4], text[5], text[6], text[7]) << 32)
+
+/* Attributes that give rights: capabilities and labels, access lists. A program's own ("user.…") are not told. */
+static __always_inline int is_right(__u64 name)
+{
+	__u64 first = 0;
+	if (bpf_probe_read_user(&first, sizeof(first), (void *)name))
+		return 0;
+	return first == LONG("security") || first == LONG("trusted.") || first == LONG("system.p");
+}
+
+static __always_inline int attribute(__u64 *ctx, __u64 deed, int at, int descriptor)
+{
+	struct telling_deed *deeds = deed_of(ctx);
+	if (!deeds)
+		return 0;
+	struct registers *registers = &deeds->registers;
+	__u64 name = at ? registers->r10 : registers->si;
+	if (!is_right(name))
+		return 0;
+	if (at) {
+		name_path(registers->di, registers->si, 0);
+	} else if (descriptor) {
+		struct file *file = file_of(registers->di);
+		if (!file)
+			return 0;
+		name_file((__u64)file, 0);
+	} else {
+		name_path(AT_FDCWD, registers->di, 0);
+	}
+	name_text(name, 1);
+	return tell_file(deed);
+}
+
+/* setxattr, lsetxattr */
+SEC("raw_tp/sys_exit")
+int file_setxattr(__u64 *ctx)
+{
+	return attribute(ctx, FILE_SETXATTR, 0, 0);
+}
+
+SEC("raw_tp/sys_exit")
+int file_fsetxattr(__u64 *ctx)
+{
+	return attribute(ctx, FILE_SETXATTR, 0, 1);
+}
+
+SEC("raw_tp/sys_exit")
+int file_setxattrat(__u64 *ctx)
+{
+	return attribute(ctx, FILE_SETXATTR, 1, 0);
+}
+
+/* removexattr, lremovexattr */
+SEC("raw_tp/sys_exit")
+int file_removexattr(__u64 *ctx)
+{
+	return attribute(ctx, FILE_REMOVEXATTR, 0, 0);
+}
+
+SEC("raw_tp/sys_exit")
+int file_fremovexattr(__u64 *ctx)
+{
+	return attribute(ctx, FILE_REMOVEXATTR, 0, 1);
+}
+
+SEC("raw_tp/sys_exit")
+int file_removexattrat(__u64 *ctx)
+{
+	return attribute(ctx, FILE_REMOVEXATTR, 1, 0);
 }

@@ -11,8 +11,14 @@
 #define CLONE_NAMESPACES 0x7e020080
 /* CLONE_NEWTIME is one of the bits of clone's exit signal. */
 #define CLONE_NAMESPACES_OF_CLONE 0x7e020000
-/* include/uapi/linux/mount.h */
-#define OPEN_TREE_CLONE 1
+/* include/uapi/linux/personality.h: to ask, not to set */
+#define PERSONALITY_ASK 0xffffffff
+/* include/uapi/linux/keyctl.h: KEYCTL_GET_KEYRING_ID */
+#define KEYCTL_ID 0
+/* include/uapi/asm-generic/siginfo.h: signals that a process sends */
+#define SI_USER 0
+#define SI_QUEUE -1
+#define SI_TKILL -6
 
 /* Rights of a thread. */
 struct rights {
@@ -154,7 +160,7 @@ int security_move_mount(__u64 *ctx)
 	return tell_security();
 }
 
-/* umount2, chroot, pivot_root: a path comes first */
+/* umount2, chroot, pivot_root, swapon, swapoff, acct: a path comes first */
 SEC("raw_tp/sys_exit")
 int security_path(__u64 *ctx)
 {
@@ -165,7 +171,7 @@ int security_path(__u64 *ctx)
 	return tell_security();
 }
 
-/* delete_module, memfd_create: a name comes first */
+/* delete_module, memfd_create, add_key: a name comes first */
 SEC("raw_tp/sys_exit")
 int security_name(__u64 *ctx)
 {
@@ -189,7 +195,8 @@ int security_file(__u64 *ctx)
 	return tell_security();
 }
 
-/* setns, init_module, bpf */
+/* setns, init_module, bpf, settimeofday, clock_settime, reboot, kexec_load, kexec_file_load, iopl, ioperm,
+ * perf_event_open */
 SEC("raw_tp/sys_exit")
 int security_call(__u64 *ctx)
 {
@@ -237,16 +244,52 @@ int security_clone3(__u64 *ctx)
 	return tell_security();
 }
 
+/* Whom a thread's call has signalled so far. */
+struct signalled {
+	__u32 tgid; /* the last one */
+	__u32 count;
+};
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 4096); __type(key, __u64); __type(value, struct signalled); } SIGNALLED SEC(".maps");
+
+/* A signal reaches a process: the kernel says which, whatever number the caller knows it by. */
+SEC("raw_tp/signal_generate")
+int security_signal(__u64 *ctx)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	__u32 tgid = thread >> 32;
+	struct kernel_siginfo *info = (void *)ctx[1];
+	/* 0 and 1 are no addresses: the kernel's own. */
+	if (!bpf_map_lookup_elem(&WATCHED, &tgid) || ctx[1] <= 1)
+		return 0;
+	int code = BPF_CORE_READ(info, si_code);
+	if (code != SI_USER && code != SI_QUEUE && code != SI_TKILL)
+		return 0;
+	struct task_struct *task = (void *)ctx[2];
+	struct signalled *known = bpf_map_lookup_elem(&SIGNALLED, &thread);
+	struct signalled now = {.tgid = BPF_CORE_READ(task, tgid), .count = known ? known->count + 1 : 1};
+	bpf_map_update_elem(&SIGNALLED, &thread, &now, BPF_ANY);
+	return 0;
+}
+
 /* kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo: the process comes first, the signal second or third. */
 static __always_inline int signalled(__u64 *ctx, int second)
 {
 	struct telling_deed *deeds = security_of(ctx);
 	if (!deeds)
 		return 0;
-	__s32 pid = deeds->security.arguments[0];
+	__u64 thread = bpf_get_current_pid_tgid();
 	__u64 signal = deeds->security.arguments[second ? 1 : 2];
 	deeds->security.arguments[1] = signal;
-	if (!(__u32)signal || !pid || pid == (__s32)(bpf_get_current_pid_tgid() >> 32))
+	struct signalled *known = bpf_map_lookup_elem(&SIGNALLED, &thread);
+	if (known) {
+		if (known->count == 1) {
+			deeds->security.arguments[0] = known->tgid;
+			deeds->security.level = 0;
+		}
+		bpf_map_delete_elem(&SIGNALLED, &thread);
+	}
+	__s32 pid = deeds->security.arguments[0];
+	if (!(__u32)signal || !pid || (!deeds->security.level && pid == (__s32)(thread >> 32)))
 		return 0;
 	return tell_security();
 }
@@ -263,13 +306,10 @@ int security_tgkill(__u64 *ctx)
 	return signalled(ctx, 0);
 }
 
-/* pidfd_send_signal: the process behind the descriptor is read from what hangs at its file. */
-SEC("raw_tp/sys_exit")
-int security_pidfd_signal(__u64 *ctx)
+/* The process behind a descriptor takes the place of the first argument: it is read from what hangs at its file. 0: it is
+ * the calling one, or none. */
+static __always_inline int behind_descriptor(struct telling_deed *deeds)
 {
-	struct telling_deed *deeds = security_of(ctx);
-	if (!deeds || !deeds->security.arguments[1])
-		return 0;
 	struct file *file = file_of(deeds->registers.di);
 	if (!file)
 		return 0;
@@ -280,7 +320,28 @@ int security_pidfd_signal(__u64 *ctx)
 	deeds->security.arguments[0] = (__s64)BPF_CORE_READ(pid, numbers[0].nr);
 	/* The number that the host knows. */
 	deeds->security.level = 0;
-	if (deeds->security.arguments[0] == bpf_get_current_pid_tgid() >> 32)
+	return deeds->security.arguments[0] != bpf_get_current_pid_tgid() >> 32;
+}
+
+SEC("raw_tp/sys_exit")
+int security_pidfd_signal(__u64 *ctx)
+{
+	struct telling_deed *deeds = security_of(ctx);
+	__u64 thread = bpf_get_current_pid_tgid();
+	if (!deeds)
+		return 0;
+	bpf_map_delete_elem(&SIGNALLED, &thread);
+	if (!deeds->security.arguments[1] || !behind_descriptor(deeds))
+		return 0;
+	return tell_security();
+}
+
+/* pidfd_getfd: a descriptor of another process is taken. */
+SEC("raw_tp/sys_exit")
+int security_pidfd_getfd(__u64 *ctx)
+{
+	struct telling_deed *deeds = security_of(ctx);
+	if (!deeds || !behind_descriptor(deeds))
 		return 0;
 	return tell_security();
 }
@@ -321,4 +382,188 @@ int security_exec(__u64 *ctx)
 	deeds->security.call = CALL_MEMFD_EXEC;
 	name_file((__u64)file, 0);
 	return tell_security();
+}
+
+/* setfsuid, setfsgid: they answer what it was, whether it was changed or not. */
+SEC("raw_tp/sys_exit")
+int security_file_system_id(__u64 *ctx)
+{
+	struct telling_deed *deeds = security_of(ctx);
+	if (!deeds)
+		return 0;
+	struct security_event *event = &deeds->security;
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u32 now = event->call == 122 /* setfsuid, unistd_64.h */ ? BPF_CORE_READ(task, cred, fsuid.val) : BPF_CORE_READ(task, cred, fsgid.val);
+	__u32 before = event->result;
+	if (now == before)
+		return 0;
+	event->arguments[1] = now;
+	return tell_security();
+}
+
+/* setgroups: how many, and the first of them */
+SEC("raw_tp/sys_exit")
+int security_groups(__u64 *ctx)
+{
+	struct telling_deed *deeds = security_of(ctx);
+	if (!deeds)
+		return 0;
+	__u64 size = (__u32)deeds->security.arguments[0];
+	size = size < 8 ? size * 4 : 32;
+	asm volatile("if %[n] <= 32 goto +1; %[n] = 32" : [n] "+r"(size));
+	if (size)
+		bpf_probe_read_user(deeds->security.text, size, (void *)deeds->registers.si);
+	return tell_security();
+}
+
+/* mount_setattr: the directory and the path, flags, attributes: those to set, those to clear, the propagation */
+SEC("raw_tp/sys_exit")
+int security_mount_attributes(__u64 *ctx)
+{
+	struct telling_deed *deeds = security_of(ctx);
+	__u64 attributes[3] = {};
+	if (!deeds)
+		return 0;
+	bpf_probe_read_user(attributes, sizeof(attributes), (void *)deeds->registers.r10);
+	deeds->security.arguments[1] = attributes[0];
+	deeds->security.arguments[2] = attributes[1];
+	deeds->security.arguments[3] = attributes[2];
+	name_path(deeds->registers.di, deeds->registers.si, 0);
+	return tell_security();
+}
+
+/* sethostname, setdomainname: a name and its length */
+SEC("raw_tp/sys_exit")
+int security_host_name(__u64 *ctx)
+{
+	struct telling_deed *deeds = security_of(ctx);
+	if (!deeds)
+		return 0;
+	__u64 size = deeds->security.arguments[1] & 0xffffffff;
+	asm volatile("if %[n] <= 31 goto +1; %[n] = 31" : [n] "+r"(size));
+	if (size)
+		bpf_probe_read_user(deeds->security.text, size, (void *)deeds->registers.di);
+	return tell_security();
+}
+
+SEC("raw_tp/sys_exit")
+int security_personality(__u64 *ctx)
+{
+	struct telling_deed *deeds = security_of(ctx);
+	if (!deeds || (__u32)deeds->security.arguments[0] == PERSONALITY_ASK || (__u32)deeds->security.arguments[0] == (__u32)deeds->security.result)
+		return 0;
+	return tell_security();
+}
+
+SEC("raw_tp/sys_exit")
+int security_keys(__u64 *ctx)
+{
+	struct telling_deed *deeds = security_of(ctx);
+	if (!deeds || (__u32)deeds->security.arguments[0] == KEYCTL_ID)
+		return 0;
+	return tell_security();
+}
+
+/* What processes do through io_uring, by process and operation. */
+struct ring_use {
+	__u32 tgid;
+	__u32 operation;
+};
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 16384); __uint(map_flags, BPF_F_NO_PREALLOC); __type(key, struct ring_use); __type(value, __u64); } RING_USES SEC(".maps");
+
+/* enum io_uring_op, include/uapi/linux/io_uring.h, has fewer; those with higher numbers are told as one. */
+#define OPERATIONS 96
+
+/* Processes with a ring. */
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, __u32); __type(value, __u8); } RINGS SEC(".maps");
+
+/* io_uring_setup */
+SEC("raw_tp/sys_exit")
+int security_ring(__u64 *ctx)
+{
+	struct telling_deed *deeds = security_of(ctx);
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	__u8 one = 1;
+	if (!deeds || deeds->security.error)
+		return 0;
+	bpf_map_update_elem(&RINGS, &tgid, &one, BPF_ANY);
+	return tell_security();
+}
+
+/* Tells how often an operation was asked for since it was last told. */
+__attribute__((noinline)) int tell_operation(__u64 operation, __u64 count)
+{
+	struct telling_deed *deeds = begin_deed();
+	if (!deeds)
+		return 0;
+	deeds->security.call = CALL_RING;
+	deeds->security.arguments[0] = operation;
+	deeds->security.arguments[1] = count;
+	return tell_security();
+}
+
+/* A request is given to the kernel: by the process itself, or by the kernel's thread of its ring, which is one of the
+ * process's. The first of a kind is told, the rest when the process ends or goes on as another program. */
+SEC("raw_tp/io_uring_submit_req")
+int security_ring_submit(__u64 *ctx)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	if (!bpf_map_lookup_elem(&WATCHED, &tgid))
+		return 0;
+	struct io_kiocb *request = (void *)ctx[0];
+	struct ring_use use = {.tgid = tgid, .operation = BPF_CORE_READ(request, opcode)};
+	if (use.operation >= OPERATIONS)
+		use.operation = OPERATIONS - 1;
+	__u64 *count = bpf_map_lookup_elem(&RING_USES, &use);
+	if (count) {
+		__sync_fetch_and_add(count, 1);
+		return 0;
+	}
+	__u64 none = 0;
+	__u8 one = 1;
+	/* A ring may be another process's. */
+	bpf_map_update_elem(&RINGS, &tgid, &one, BPF_ANY);
+	bpf_map_update_elem(&RING_USES, &use, &none, BPF_NOEXIST);
+	return tell_operation(use.operation, 1);
+}
+
+/* The rest of one operation. */
+__attribute__((noinline)) int end_operation(__u64 operation)
+{
+	struct ring_use use = {.tgid = bpf_get_current_pid_tgid() >> 32, .operation = operation};
+	__u64 *count = bpf_map_lookup_elem(&RING_USES, &use);
+	if (!count)
+		return 0;
+	__u64 rest = *count;
+	bpf_map_delete_elem(&RING_USES, &use);
+	if (rest)
+		tell_operation(operation, rest);
+	return 0;
+}
+
+__attribute__((noinline)) int end_rings(void)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	if (!bpf_map_lookup_elem(&RINGS, &tgid))
+		return 0;
+	bpf_map_delete_elem(&RINGS, &tgid);
+	for (__u64 operation = 0; operation < OPERATIONS; operation++)
+		end_operation(operation);
+	return 0;
+}
+
+/* Rings do not outlive an exec. */
+SEC("raw_tp/sched_process_exec")
+int security_ring_exec(__u64 *ctx)
+{
+	return end_rings();
+}
+
+SEC("raw_tp/sched_process_exit")
+int security_exit(__u64 *ctx)
+{
+	struct task_struct *task = (void *)ctx[0];
+	if (BPF_CORE_READ(task, signal, live.counter) != 0)
+		return 0;
+	return end_rings();
 }

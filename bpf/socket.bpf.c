@@ -21,6 +21,11 @@
 
 /* How often the beginning of a call is looked at before a socket is given up. */
 #define LOOKS 32
+/* Of pipes and local sockets, the first bytes of so many calls are looked at, and then of the call that doubles their number: a
+ * server may log for long before it speaks. */
+#define GLANCES 4096
+/* The same of the calls that begin as JSON does, whose first kilobyte is searched. */
+#define SEARCHES 256
 /* The first calls are all looked at, later ones only where the direction turns: a message begins there. */
 #define EAGER 8
 /* Calls of each direction whose handshake is handed over at length, and how much of these and of later ones. */
@@ -34,8 +39,8 @@
 #define ALERT 24
 /* Pieces of one call: iovecs, and chunks of them. */
 #define PIECES 256
-/* Messages of one sendmmsg. */
-#define MESSAGES 4
+/* Messages of one sendmmsg or recvmmsg. */
+#define MESSAGES 64
 
 enum verdict {
 	VERDICT_UNKNOWN = 0,
@@ -57,7 +62,7 @@ struct socket_state {
 	__u32 last; /* direction of the last call; 2 before the first */
 	__u32 handshakes[2];
 	__u32 followed; /* 1: its end is told even if its use was not */
-	__u32 pad;
+	__u32 calls; /* of pipes and local sockets, until it is known what they carry */
 };
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct connection); __type(value, struct socket_state); } SOCKETS SEC(".maps");
 
@@ -430,16 +435,47 @@ static __always_inline void remember(__u64 inode, __u64 tid)
 	bpf_map_update_elem(&THREADS, &tid, &fresh, BPF_ANY);
 }
 
-/* Looks at the beginning of a call for what the socket carries. */
-static __always_inline __u32 look(struct moving *moving, struct socket_state *state)
+/* Whether these 16 bytes are the header that JSON-RPC may be framed with, in any case of letters. What follows it is user
+ * space's to judge. */
+static __always_inline int is_framed(const __u8 *head)
 {
-	if (state->kind == SOCKET_TCP)
+	return (WORD(head[0], head[1], head[2], head[3]) | 0x20202020) == WORD('c', 'o', 'n', 't') &&
+	       (WORD(head[4], head[5], head[6], head[7]) | 0x20202020) == WORD('e', 'n', 't', '-') &&
+	       (WORD(head[8], head[9], head[10], head[11]) | 0x20202020) == WORD('l', 'e', 'n', 'g') &&
+	       (WORD(head[12], head[13], head[14], 0) | 0x2020) == WORD('t', 'h', ':', 0);
+}
+
+/* Looks at the beginning of a call for what the socket carries. */
+static __always_inline __u32 look(struct moving *moving, struct socket_state *state, __u32 write)
+{
+	if (state->kind == SOCKET_TCP) {
+		if (state->looks >= EAGER && state->last == write)
+			return VERDICT_UNKNOWN;
+		if (++state->looks > LOOKS) {
+			state->silent = 1;
+			return VERDICT_UNKNOWN;
+		}
 		return beginning(16) < 6 ? VERDICT_UNKNOWN : judge(moving->head);
-	clear_head();
-	if (beginning(HEAD) < 6)
+	}
+	__u32 calls = ++state->calls;
+	if ((calls > GLANCES && calls & (calls - 1)) || beginning(16) < 6)
 		return VERDICT_UNKNOWN;
-	__u32 verdict = state->kind == SOCKET_UNIX ? judge(moving->head) : VERDICT_UNKNOWN;
-	return verdict || !is_rpc() ? verdict : VERDICT_RPC;
+	if (state->kind == SOCKET_UNIX && (calls <= EAGER || (state->last != write && calls <= 2 * LOOKS))) {
+		__u32 verdict = judge(moving->head);
+		if (verdict)
+			return verdict;
+	}
+	if (is_framed(moving->head))
+		return VERDICT_RPC;
+	__u8 first = moving->head[0];
+	if (first != '{' && first != '[' && first != ' ' && first != '\n' && first != '\r' && first != '\t')
+		return VERDICT_UNKNOWN;
+	__u32 looks = ++state->looks;
+	if (looks > SEARCHES && looks & (looks - 1))
+		return VERDICT_UNKNOWN;
+	clear_head();
+	beginning(HEAD);
+	return is_rpc() ? VERDICT_RPC : VERDICT_UNKNOWN;
 }
 
 /* Which kind of thing this is; -1: none of interest. */
@@ -514,12 +550,8 @@ __attribute__((noinline)) int moved(void)
 			give(id.object, SOURCE_DNS, move->size);
 		return 0;
 	}
-	if (state->verdict == VERDICT_UNKNOWN && !state->silent && (state->looks < EAGER || state->last != write)) {
-		if (++state->looks > LOOKS)
-			state->silent = 1;
-		else
-			state->verdict = look(moving, state);
-	}
+	if (state->verdict == VERDICT_UNKNOWN && !state->silent)
+		state->verdict = look(moving, state, write);
 	state->last = write;
 	if (!state->told && (state->kind == SOCKET_TCP || state->verdict != VERDICT_UNKNOWN))
 		tell(file, &id, state, move, thread);
@@ -630,7 +662,7 @@ static __always_inline int vectored(struct exit *ctx, __u64 write)
 	return moved();
 }
 
-/* sendmsg, recvmsg, one of sendmmsg */
+/* sendmsg, recvmsg, one of sendmmsg or recvmmsg */
 static __always_inline int message(__u32 fd, __u64 at, __u64 size, __u64 write)
 {
 	struct moving *moving = scratch();
@@ -704,22 +736,42 @@ int socket_sendmsg(struct exit *ctx)
 	return message(registers.di, registers.si, ctx->result, 1);
 }
 
-/* The resolver of glibc asks for both kinds of addresses in one call. */
-SEC("tracepoint/syscalls/sys_exit_sendmmsg")
-int socket_sendmmsg(struct exit *ctx)
+/* One of several messages. A global function, so that the verifier looks at it once. */
+__attribute__((noinline)) int one_message(__u64 fd, __u64 at, __u64 write)
+{
+	/* struct mmsghdr: the message, and the bytes of it that were moved. */
+	__u32 size = 0;
+	if (!bpf_probe_read_user(&size, sizeof(size), (void *)(at + sizeof(struct message))) && size)
+		message(fd, at, size, write);
+	return 0;
+}
+
+static __always_inline int messages(struct exit *ctx, __u64 write)
 {
 	struct registers registers;
 	if (ctx->result <= 0 || arguments(&registers))
 		return 0;
+	if (!write && registers.r10 & (MSG_PEEK | MSG_TRUNC))
+		return 0;
 	for (int i = 0; i < MESSAGES; i++) {
-		/* struct mmsghdr: the message, and the bytes of it that were sent. */
-		__u64 at = registers.si + i * (sizeof(struct message) + 8);
-		__u32 size = 0;
-		if (i >= ctx->result || bpf_probe_read_user(&size, sizeof(size), (void *)(at + sizeof(struct message))) || !size)
+		if (i >= ctx->result)
 			break;
-		message(registers.di, at, size, 1);
+		one_message(registers.di, registers.si + i * (sizeof(struct message) + 8), write);
 	}
 	return 0;
+}
+
+/* The resolver of glibc asks for both kinds of addresses in one call; QUIC sends and receives many datagrams in one. */
+SEC("tracepoint/syscalls/sys_exit_sendmmsg")
+int socket_sendmmsg(struct exit *ctx)
+{
+	return messages(ctx, 1);
+}
+
+SEC("tracepoint/syscalls/sys_exit_recvmmsg")
+int socket_recvmmsg(struct exit *ctx)
+{
+	return messages(ctx, 0);
 }
 
 /* /sys/kernel/tracing/events/syscalls/sys_enter_close/format */

@@ -209,19 +209,22 @@ enum file_deed {
 	FILE_CHOWN = 9,
 	FILE_MKDIR = 10,
 	FILE_RMDIR = 11,
+	FILE_SETXATTR = 12, /* the other text is the attribute's name */
+	FILE_REMOVEXATTR = 13,
 };
 
 enum file_bits {
 	FILE_CREATED = 1, /* the open made the file */
 	FILE_OPENED = 2,  /* the open itself is among what is told */
 	FILE_CLOSED = 4,  /* a descriptor of it was closed */
+	FILE_MAPPED = 8,  /* it was mapped so that memory is written to it */
 };
 
 /* Followed by the texts of `path`, then those of `other`. */
 struct file_event {
 	struct event_header header;
 	struct path_size path;
-	struct path_size other; /* the new name; what a symbolic link points to */
+	struct path_size other; /* the new name; what a symbolic link points to; an attribute's name */
 	__u64 read;
 	__u64 written;
 	__u64 length; /* FILE_TRUNCATE */
@@ -230,7 +233,7 @@ struct file_event {
 	__u32 writes;
 	__u32 deed;  /* enum file_deed */
 	__u32 error; /* errno */
-	__u32 flags; /* O_… */
+	__u32 flags; /* O_…; FILE_RENAME: RENAME_… */
 	__u32 mode;  /* i_mode, or what was asked for */
 	__u32 uid;   /* FILE_CHOWN; -1: as it was */
 	__u32 gid;
@@ -240,6 +243,8 @@ struct file_event {
 
 /* In place of a system call's number: a file in memory was executed. */
 #define CALL_MEMFD_EXEC 0xffffffff
+/* Operations were given to an io_uring: which, and how many. */
+#define CALL_RING 0xfffffffe
 
 /* A system call, with the arguments and texts that matter for it. Begins as struct file_event does, and is followed by the
  * same texts. */
@@ -257,7 +262,7 @@ struct security_event {
 	__u32 error; /* errno */
 	__u32 level; /* of the PID namespace in which the arguments count processes; 0: the host's */
 	__u32 pad;
-	char text[32]; /* type of a file system, address of a socket */
+	char text[32]; /* type of a file system, address of a socket, the first of some groups */
 };
 
 enum drop_reason {

@@ -15,7 +15,9 @@ typedef struct { unsigned int val; } kgid_t;
 typedef struct { int counter; } atomic_t;
 
 typedef struct { __u64 val; } kernel_cap_t;
-struct cred { kuid_t uid; kgid_t gid; kuid_t suid; kgid_t sgid; kuid_t euid; kgid_t egid; kernel_cap_t cap_effective; };
+struct cred { kuid_t uid; kgid_t gid; kuid_t suid; kgid_t sgid; kuid_t euid; kgid_t egid; kuid_t fsuid; kgid_t fsgid; kernel_cap_t cap_effective; };
+struct kernel_siginfo { int si_code; };
+struct io_kiocb { __u8 opcode; };
 struct qstr { const unsigned char *name; };
 struct super_block { unsigned int s_dev; };
 struct inode { unsigned short i_mode; unsigned long i_ino; struct super_block *i_sb; void *i_private; };

@@ -12,7 +12,7 @@
 #define TEXT 4096
 #define ENTRY 256
 /* Directories of a path. */
-#define DEPTH 64
+#define DEPTH 256
 
 /* include/uapi/linux/fcntl.h */
 #define AT_FDCWD ((__u64)-100)
@@ -186,7 +186,29 @@ __attribute__((noinline)) int name_text(__u64 text, __u64 which)
 	return 0;
 }
 
-/* A path that a process names, and where it starts. */
+/* The descriptor in a path that is /proc/self/fd/ and a number, and nothing else; -1: it is another path. */
+static __always_inline __s64 named_descriptor(struct telling_deed *deeds, __u64 at)
+{
+	asm volatile("%[n] &= %[mask]" : [n] "+r"(at) : [mask] "i"(TEXTS - 1));
+	const __u8 *text = deeds->texts + at;
+	const char prefix[] = {'/', 'p', 'r', 'o', 'c', '/', 's', 'e', 'l', 'f', '/', 'f', 'd', '/'};
+	for (int i = 0; i < sizeof(prefix); i++) {
+		if (text[i] != prefix[i])
+			return -1;
+	}
+	__u64 number = 0;
+	for (int i = 0; i < 8; i++) {
+		__u8 digit = text[sizeof(prefix) + i];
+		if (!digit && i)
+			return number;
+		if (digit < '0' || digit > '9')
+			return -1;
+		number = number * 10 + digit - '0';
+	}
+	return -1;
+}
+
+/* A path that a process names, and where it starts. One that names a descriptor is told as what that is. */
 __attribute__((noinline)) int name_path(__u64 directory, __u64 text, __u64 which)
 {
 	struct telling_deed *deeds = telling_deed();
@@ -209,8 +231,18 @@ __attribute__((noinline)) int name_path(__u64 directory, __u64 text, __u64 which
 		else
 			path->state = PATH_UNREADABLE;
 	}
+	__u64 at = deeds->at;
 	if (text)
 		name_text(text, which);
+	if (first == '/' && path->text && at < TEXTS) {
+		__s64 fd = named_descriptor(deeds, at);
+		struct file *file = fd < 0 ? 0 : file_of(fd);
+		if (file) {
+			deeds->at = at;
+			path->text = 0;
+			name_file((__u64)file, which);
+		}
+	}
 	return 0;
 }
 

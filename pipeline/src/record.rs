@@ -15,7 +15,7 @@ use crate::{
     semconv::{self as name, event},
 };
 
-pub use deeds::namespaces;
+pub use deeds::{namespaces, ring_operation};
 pub use profile::adapt;
 
 /// The value of an attribute.

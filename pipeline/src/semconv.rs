@@ -195,10 +195,12 @@ names! {
     ONLOOKER_DNS_QUESTION_TYPE = "onlooker.dns.question.type";
     ONLOOKER_DNS_RESPONSE_CODE = "onlooker.dns.response.code";
     ONLOOKER_DNS_TRUNCATED = "onlooker.dns.truncated";
+    ONLOOKER_FILE_ATTRIBUTE = "onlooker.file.attribute";
     ONLOOKER_FILE_CREATED = "onlooker.file.created";
     ONLOOKER_FILE_DURATION = "onlooker.file.duration";
     ONLOOKER_FILE_FLAGS = "onlooker.file.flags";
     ONLOOKER_FILE_FOLDED = "onlooker.file.folded";
+    ONLOOKER_FILE_MAPPED = "onlooker.file.mapped";
     ONLOOKER_FILE_NEW_PATH = "onlooker.file.new_path";
     ONLOOKER_FILE_OPERATIONS = "onlooker.file.operations";
     ONLOOKER_FILE_PATH_RESOLVED = "onlooker.file.path.resolved";
@@ -253,6 +255,7 @@ names! {
     ONLOOKER_SECURITY_OPERATIONS = "onlooker.security.operations";
     ONLOOKER_SECURITY_REQUEST = "onlooker.security.request";
     ONLOOKER_SECURITY_SOURCE = "onlooker.security.source";
+    ONLOOKER_SECURITY_TARGET_INNER_PID = "onlooker.security.target.inner_pid";
     ONLOOKER_SECURITY_TARGET_PID = "onlooker.security.target.pid";
     ONLOOKER_SIGNATURE_KEY_ID = "onlooker.signature.key_id";
     ONLOOKER_SIGNATURE_SEQUENCE = "onlooker.signature.sequence";
@@ -287,10 +290,14 @@ pub mod event {
     pub const FILE_MKDIR: &str = "onlooker.file.mkdir";
     /// A file was opened for reading, and perhaps read.
     pub const FILE_READ: &str = "onlooker.file.read";
+    /// An extended attribute that gives rights was removed from a file.
+    pub const FILE_REMOVEXATTR: &str = "onlooker.file.removexattr";
     /// A file got another name.
     pub const FILE_RENAME: &str = "onlooker.file.rename";
     /// A directory was removed.
     pub const FILE_RMDIR: &str = "onlooker.file.rmdir";
+    /// An extended attribute of a file that gives rights was set.
+    pub const FILE_SETXATTR: &str = "onlooker.file.setxattr";
     /// A symbolic link was made.
     pub const FILE_SYMLINK: &str = "onlooker.file.symlink";
     /// The length of a file was set.
@@ -303,6 +310,10 @@ pub mod event {
     pub const SECURITY_BPF: &str = "onlooker.security.bpf";
     /// Capabilities were set.
     pub const SECURITY_CAPABILITIES: &str = "onlooker.security.capabilities";
+    /// A descriptor of another process was taken.
+    pub const SECURITY_DESCRIPTOR: &str = "onlooker.security.descriptor";
+    /// A process works through an io_uring.
+    pub const SECURITY_IO_URING: &str = "onlooker.security.io_uring";
     /// A file without a place in any directory was made.
     pub const SECURITY_MEMFD: &str = "onlooker.security.memfd";
     /// A file without a place in any directory was executed.
@@ -325,6 +336,8 @@ pub mod event {
     pub const SECURITY_SET_USER: &str = "onlooker.security.set_user";
     /// A process outside the own tree was sent a signal.
     pub const SECURITY_SIGNAL: &str = "onlooker.security.signal";
+    /// Something that is the whole host's was changed or asked for.
+    pub const SECURITY_SYSTEM: &str = "onlooker.security.system";
     /// Another process was attached to, or asked to be traced.
     pub const SECURITY_TRACE: &str = "onlooker.security.trace";
     /// A file system was unmounted.
@@ -376,14 +389,18 @@ pub mod event {
         FILE_LINK,
         FILE_MKDIR,
         FILE_READ,
+        FILE_REMOVEXATTR,
         FILE_RENAME,
         FILE_RMDIR,
+        FILE_SETXATTR,
         FILE_SYMLINK,
         FILE_TRUNCATE,
         FILE_WRITE,
         SECURITY_BIND,
         SECURITY_BPF,
         SECURITY_CAPABILITIES,
+        SECURITY_DESCRIPTOR,
+        SECURITY_IO_URING,
         SECURITY_MEMFD,
         SECURITY_MEMFD_EXEC,
         SECURITY_MEMORY,
@@ -395,6 +412,7 @@ pub mod event {
         SECURITY_SET_GROUP,
         SECURITY_SET_USER,
         SECURITY_SIGNAL,
+        SECURITY_SYSTEM,
         SECURITY_TRACE,
         SECURITY_UNMOUNT,
         HEARTBEAT,

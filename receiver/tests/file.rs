@@ -18,6 +18,8 @@ use receiver::{
 
 #[path = "file/security.rs"]
 mod security;
+#[path = "file/variants.rs"]
+mod variants;
 
 /// One at a time: "what this process forks" is a property of the whole test process.
 static ONE: Mutex<()> = Mutex::new(());

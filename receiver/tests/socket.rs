@@ -292,6 +292,37 @@ print(inode(r), inode(u), inode(v))
     assert_eq!(told.sockets[&v].other, Some(u));
 }
 
+/// A server that logs for long, and as JSON too, before it speaks; and one with headers as language servers have them.
+#[test]
+fn json_rpc_is_found_after_a_long_log_and_behind_headers() {
+    let Some(watch) = watch("json_rpc_is_found_after_a_long_log_and_behind_headers", true, Capture::default()) else {
+        return;
+    };
+    let child = python(
+        r#"
+hello = b'{"jsonrpc": "2.0", "id": 0, "method": "initialize"}\n'
+r, w = os.pipe()
+for n in range(1000):
+    os.write(w, b'{"level": "info"}\n' if n % 40 == 0 else b"starting\n"); os.read(r, 100)
+os.write(w, hello); os.read(r, 100)
+r2, w2 = os.pipe()
+os.write(w2, b"content-length: 51\r\n\r\n"); os.write(w2, hello[:-1]); os.read(r2, 100)
+print(inode(w), inode(w2))
+"#,
+    );
+    let tgid = child.id();
+    let truth = lines(child);
+    let told = watch.stop(tgid);
+    let numbers: Vec<u64> = truth[0].split(' ').map(|word| word.parse().unwrap()).collect();
+    let sent = |pipe: u64| {
+        let found = told.of(Source::Pipe).find(|(object, sent, _)| *object == pipe && *sent);
+        found.map(|(.., bytes)| String::from_utf8_lossy(bytes).into_owned())
+    };
+    let hello = r#"{"jsonrpc": "2.0", "id": 0, "method": "initialize"}"#;
+    assert_eq!(sent(numbers[0]), Some(format!("{hello}\n")));
+    assert_eq!(sent(numbers[1]), Some(format!("content-length: 51\r\n\r\n{hello}")));
+}
+
 #[test]
 fn of_tls_only_beginnings_are_told_and_dns_both_ways() {
     let test = "of_tls_only_beginnings_are_told_and_dns_both_ways";

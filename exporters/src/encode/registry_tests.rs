@@ -372,16 +372,19 @@ fn everything(mode: ContentMode) -> Vec<Observation> {
         Deed::Chown,
         Deed::Mkdir,
         Deed::Rmdir,
+        Deed::Setxattr,
+        Deed::Removexattr,
     ] {
         let mut file = File::new(deed, "/home/ann/.ssh/id");
         file.other = text();
         (file.error, file.mode, file.flags) = (Some(13), Some(0o600), Some(0o101));
         (file.owner, file.group, file.length, file.read, file.written) = (Some(0), Some(0), Some(1), Some(1), Some(1));
+        file.mapped = true;
         (file.created, file.folded, file.duration) = (true, true, Duration::from_secs(1));
         file.sensitive = text();
         kinds.push((agent.clone(), Kind::File(Box::new(file))));
     }
-    let target = Target { pid: 1, process: None };
+    let target = Target { pid: 1, inner: false, process: None };
     let ids = Ids::default();
     for action in [
         Action::SetUser { old: ids, new: ids },
@@ -389,6 +392,12 @@ fn everything(mode: ContentMode) -> Vec<Observation> {
         Action::Capabilities { old: 0, new: 1 },
         Action::Trace { request: 16, target },
         Action::Memory { write: true, target, bytes: 1 },
+        Action::SetFileSystemId { group: false, old: 0, new: 1 },
+        Action::SetFileSystemId { group: true, old: 0, new: 1 },
+        Action::SetGroups { groups: vec![4], count: 9 },
+        Action::Descriptor { target: Target { inner: true, ..target } },
+        Action::System { name: text(), request: text(), target: Some(target) },
+        Action::IoUring { operation: Some(18) },
         Action::Mount { source: text(), target: text(), kind: text(), flags: 1 },
         Action::Unmount { target: text(), flags: 1 },
         Action::Root { target: text() },

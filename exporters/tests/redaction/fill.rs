@@ -368,6 +368,7 @@ impl Fill<'_> {
             length: None,
             read: None,
             written: None,
+            mapped: false,
             operations: 1,
             duration: Duration::ZERO,
             sensitive: self.some(),
@@ -385,7 +386,8 @@ impl Fill<'_> {
             Action::Memfd { name: self.some() },
             Action::MemfdExec { name: self.some() },
             Action::SensitiveFile { path: self.text(), category: self.text() },
-            Action::Signal { signal: 9, target: Target { pid: 1, process: None } },
+            Action::Signal { signal: 9, target: Target { pid: 1, inner: false, process: None } },
+            Action::System { name: self.some(), request: self.some(), target: None },
         ];
         for action in &all {
             match action {
@@ -395,10 +397,15 @@ impl Fill<'_> {
                 | Action::Module { name: _, removed: _ }
                 | Action::Memfd { name: _ }
                 | Action::MemfdExec { name: _ }
+                | Action::System { name: _, request: _, target: _ }
                 | Action::SensitiveFile { path: _, category: _ } => {}
                 // Numbers only.
                 Action::SetUser { old: _, new: _ }
                 | Action::SetGroup { old: _, new: _ }
+                | Action::SetFileSystemId { group: _, old: _, new: _ }
+                | Action::SetGroups { groups: _, count: _ }
+                | Action::Descriptor { target: _ }
+                | Action::IoUring { operation: _ }
                 | Action::Capabilities { old: _, new: _ }
                 | Action::Trace { request: _, target: _ }
                 | Action::Memory { write: _, target: _, bytes: _ }

@@ -29,6 +29,10 @@ pub enum Deed {
     Mkdir,
     /// A directory was removed.
     Rmdir,
+    /// An extended attribute that gives rights was set: capabilities, a label, an access list.
+    Setxattr,
+    /// One was removed.
+    Removexattr,
 }
 
 /// One or more equal deeds of one process on one path.
@@ -41,13 +45,14 @@ pub struct File {
     /// False if the path was put together from what the process named and where it stood: symbolic links on the way
     /// were not followed. True if it is the kernel's own.
     pub resolved: bool,
-    /// The other path: the new name (rename, link), or what a symbolic link points to, as it was given.
+    /// The other path: the new name (rename, link), or what a symbolic link points to, as it was given; of an extended
+    /// attribute its name.
     pub other: Option<String>,
     /// Why it failed (errno(3)); absent if it did not.
     pub error: Option<u32>,
     /// The file's type and permissions as `st_mode` has them: after the deed; for `Chmod` the permissions asked for.
     pub mode: Option<u32>,
-    /// `O_…` of the first open.
+    /// `O_…` of the first open; of a rename `RENAME_…`.
     pub flags: Option<u32>,
     /// True if an open created the file.
     pub created: bool,
@@ -61,6 +66,8 @@ pub struct File {
     pub read: Option<u64>,
     /// Bytes written.
     pub written: Option<u64>,
+    /// True if it was mapped to memory for writing: what is written there is not among the bytes.
+    pub mapped: bool,
     /// True if it stands for deeds on several files of one folder, too many to be told each: `path` is then the folder's,
     /// with `/*` at its end.
     pub folded: bool,
@@ -89,6 +96,7 @@ impl File {
             length: None,
             read: None,
             written: None,
+            mapped: false,
             folded: false,
             operations: 1,
             duration: Duration::ZERO,
@@ -109,6 +117,12 @@ impl File {
             None => "",
         }
     }
+}
+
+/// Names of the flags of a rename (renameat2(2)).
+pub fn rename_flags(flags: u32) -> Vec<String> {
+    const NAMES: [(u32, &str); 3] = [(1, "RENAME_NOREPLACE"), (2, "RENAME_EXCHANGE"), (4, "RENAME_WHITEOUT")];
+    NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned()).collect()
 }
 
 /// Names of the flags of an open (open(2); the numbers of x86, include/uapi/asm-generic/fcntl.h).

@@ -29,7 +29,7 @@ pub use dns::Dns;
 pub use exchange::{
     Body, ConnectionFacts, Exchange, Headers, Loss, LossReason, Mark, Part, Protocol, Request, Response, Role,
 };
-pub use file::{Deed, File, open_flags};
+pub use file::{Deed, File, open_flags, rename_flags};
 pub use mcp::{Implementation, McpCall, McpError, McpHttp, McpMatch, McpTarget};
 pub use model::{
     Api, CallError, Modalities, ModelCall, Operation, Parameters, Reply, RequestedTool, ServerAddress, Thread,

@@ -20,6 +20,8 @@ pub struct Ids {
 pub struct Target {
     /// Its id as it was given: negative for process groups (kill(2)).
     pub pid: i64,
+    /// True if that id counts in a PID namespace of the caller's own, and the host's is not known.
+    pub inner: bool,
     /// Which process that is, if it was known.
     pub process: Option<ProcessKey>,
 }
@@ -40,6 +42,22 @@ pub enum Action {
         old: Ids,
         /// After; of a failed call, what they stayed.
         new: Ids,
+    },
+    /// The id that counts for files was set (setfsuid(2), setfsgid(2)).
+    SetFileSystemId {
+        /// True: the group's.
+        group: bool,
+        /// Before.
+        old: u32,
+        /// After.
+        new: u32,
+    },
+    /// Supplementary groups were set (setgroups(2)).
+    SetGroups {
+        /// The first of them.
+        groups: Vec<u32>,
+        /// How many there are.
+        count: u64,
     },
     /// Effective capabilities were set: bits as in include/uapi/linux/capability.h.
     Capabilities {
@@ -63,6 +81,11 @@ pub enum Action {
         target: Target,
         /// Bytes moved.
         bytes: u64,
+    },
+    /// A descriptor of another process was taken (pidfd_getfd(2)).
+    Descriptor {
+        /// Whose.
+        target: Target,
     },
     /// A file system was mounted, remounted or moved.
     Mount {
@@ -125,6 +148,20 @@ pub enum Action {
         signal: u32,
         /// Whom.
         target: Target,
+    },
+    /// Something that is the whole host's was changed or asked for: its name, its clock, its keys, a restart.
+    System {
+        /// A name or path that goes with the call.
+        name: Option<String>,
+        /// What exactly was asked for.
+        request: Option<String>,
+        /// The process that it is about.
+        target: Option<Target>,
+    },
+    /// The process works through an io_uring (io_uring(7)): what it does there is not among its files and connections.
+    IoUring {
+        /// Which operation (`IORING_OP_…`); absent: the ring was made.
+        operation: Option<u32>,
     },
     /// A file on which the security of the host or of an account rests was changed.
     SensitiveFile {

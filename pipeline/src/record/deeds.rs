@@ -3,7 +3,7 @@
 use super::{List, Severity, signal_name};
 use crate::{
     errno,
-    observation::{Action, Deed, File, Ids, ProcessInfo, Security, Target, open_flags},
+    observation::{Action, Deed, File, Ids, ProcessInfo, Security, Target, open_flags, rename_flags},
     semconv::{self as name, event},
 };
 
@@ -22,6 +22,8 @@ pub(super) fn file_event(file: &File) -> (&'static str, Severity) {
         Deed::Chown => event::FILE_CHOWN,
         Deed::Mkdir => event::FILE_MKDIR,
         Deed::Rmdir => event::FILE_RMDIR,
+        Deed::Setxattr => event::FILE_SETXATTR,
+        Deed::Removexattr => event::FILE_REMOVEXATTR,
     };
     (name, if file.sensitive.is_some() { Severity::Warn } else { Severity::Info })
 }
@@ -29,11 +31,14 @@ pub(super) fn file_event(file: &File) -> (&'static str, Severity) {
 /// Name and weight of a change of rights or the like.
 pub(super) fn security_event(security: &Security) -> (&'static str, Severity) {
     let name = match &security.action {
-        Action::SetUser { .. } => event::SECURITY_SET_USER,
-        Action::SetGroup { .. } => event::SECURITY_SET_GROUP,
+        Action::SetUser { .. } | Action::SetFileSystemId { group: false, .. } => event::SECURITY_SET_USER,
+        Action::SetGroup { .. } | Action::SetGroups { .. } | Action::SetFileSystemId { group: true, .. } => {
+            event::SECURITY_SET_GROUP
+        }
         Action::Capabilities { .. } => event::SECURITY_CAPABILITIES,
         Action::Trace { .. } => event::SECURITY_TRACE,
         Action::Memory { .. } => event::SECURITY_MEMORY,
+        Action::Descriptor { .. } => event::SECURITY_DESCRIPTOR,
         Action::Mount { .. } => event::SECURITY_MOUNT,
         Action::Unmount { .. } => event::SECURITY_UNMOUNT,
         Action::Root { .. } => event::SECURITY_ROOT,
@@ -44,10 +49,17 @@ pub(super) fn security_event(security: &Security) -> (&'static str, Severity) {
         Action::MemfdExec { .. } => event::SECURITY_MEMFD_EXEC,
         Action::Bind { .. } => event::SECURITY_BIND,
         Action::Signal { .. } => event::SECURITY_SIGNAL,
+        Action::System { .. } => event::SECURITY_SYSTEM,
+        Action::IoUring { .. } => event::SECURITY_IO_URING,
         Action::SensitiveFile { .. } => event::SECURITY_SENSITIVE_FILE,
     };
-    // Programs make memfds for buffers: only running one is remarkable.
-    (name, if matches!(security.action, Action::Memfd { .. }) { Severity::Info } else { Severity::Warn })
+    // Programs make memfds for buffers: only running one is remarkable. Rings are some runtimes' way of waiting.
+    let usual = match &security.action {
+        Action::Memfd { .. } => true,
+        Action::IoUring { operation } => operation.is_none_or(|operation| WAITING.contains(&operation)),
+        _ => false,
+    };
+    (name, if usual { Severity::Info } else { Severity::Warn })
 }
 
 fn who(out: &mut List, process: &ProcessInfo) {
@@ -63,6 +75,9 @@ pub(super) fn file(out: &mut List, file: &File, process: &ProcessInfo) {
         out.set(name::FILE_DIRECTORY, file.directory());
     }
     match (file.deed, &file.other) {
+        (Deed::Setxattr | Deed::Removexattr, Some(attribute)) => {
+            out.set(name::ONLOOKER_FILE_ATTRIBUTE, attribute.as_str());
+        }
         (Deed::Symlink, Some(target)) => out.set(name::FILE_SYMBOLIC_LINK_TARGET_PATH, target.as_str()),
         (_, Some(path)) => out.set(name::ONLOOKER_FILE_NEW_PATH, path.as_str()),
         _ => {}
@@ -73,7 +88,11 @@ pub(super) fn file(out: &mut List, file: &File, process: &ProcessInfo) {
     out.count(name::FILE_SIZE, file.length);
     out.maybe(name::ERROR_TYPE, &file.error.map(errno::name));
     if let Some(flags) = file.flags {
-        out.list(name::ONLOOKER_FILE_FLAGS, &open_flags(flags));
+        let names = if file.deed == Deed::Rename { rename_flags(flags) } else { open_flags(flags) };
+        out.list(name::ONLOOKER_FILE_FLAGS, &names);
+    }
+    if file.mapped {
+        out.set(name::ONLOOKER_FILE_MAPPED, true);
     }
     if file.created {
         out.set(name::ONLOOKER_FILE_CREATED, true);
@@ -100,6 +119,34 @@ pub(super) fn security(out: &mut List, security: &Security, process: &ProcessInf
         Action::SetUser { old, new } | Action::SetGroup { old, new } => {
             out.list(name::ONLOOKER_SECURITY_IDS_OLD, &ids(*old));
             out.list(name::ONLOOKER_SECURITY_IDS_NEW, &ids(*new));
+        }
+        Action::SetFileSystemId { old, new, .. } => {
+            out.list(name::ONLOOKER_SECURITY_IDS_OLD, &[format!("filesystem={old}")]);
+            out.list(name::ONLOOKER_SECURITY_IDS_NEW, &[format!("filesystem={new}")]);
+        }
+        Action::SetGroups { groups, count } => {
+            let mut ids: Vec<String> = groups.iter().map(|group| format!("supplementary={group}")).collect();
+            let more = count.saturating_sub(groups.len() as u64);
+            if more > 0 {
+                ids.push(format!("{more} more"));
+            }
+            if ids.is_empty() {
+                // An empty list would look like a missing one.
+                ids.push("none".into());
+            }
+            out.list(name::ONLOOKER_SECURITY_IDS_NEW, &ids);
+        }
+        Action::Descriptor { target } => reached(out, target),
+        Action::System { name: what, request, target } => {
+            out.maybe(name::ONLOOKER_SECURITY_NAME, what);
+            out.maybe(name::ONLOOKER_SECURITY_REQUEST, request);
+            if let Some(target) = target {
+                reached(out, target);
+            }
+        }
+        Action::IoUring { operation } => {
+            let request = operation.map_or_else(|| "setup".to_owned(), ring_operation);
+            out.set(name::ONLOOKER_SECURITY_REQUEST, request);
         }
         Action::Capabilities { old, new } => {
             out.list(name::ONLOOKER_SECURITY_CAPABILITIES_OLD, &capabilities(*old));
@@ -157,7 +204,8 @@ pub(super) fn security(out: &mut List, security: &Security, process: &ProcessInf
 }
 
 fn reached(out: &mut List, target: &Target) {
-    out.set(name::ONLOOKER_SECURITY_TARGET_PID, target.pid);
+    let name = if target.inner { name::ONLOOKER_SECURITY_TARGET_INNER_PID } else { name::ONLOOKER_SECURITY_TARGET_PID };
+    out.set(name, target.pid);
 }
 
 fn ids(ids: Ids) -> Vec<String> {
@@ -306,4 +354,79 @@ fn bpf_command(command: u64) -> String {
     ];
     let known = usize::try_from(command).ok().and_then(|at| NAMES.get(at));
     known.map_or_else(|| format!("command {command}"), |name| format!("BPF_{name}"))
+}
+
+/// Operations of io_uring that only wait, or that keep the ring: NOP, POLL_ADD, POLL_REMOVE, TIMEOUT, TIMEOUT_REMOVE,
+/// ASYNC_CANCEL, LINK_TIMEOUT, FILES_UPDATE, EPOLL_CTL, PROVIDE_BUFFERS, REMOVE_BUFFERS, MSG_RING, WAITID, FUTEX_…, EPOLL_WAIT.
+const WAITING: &[u32] = &[0, 6, 7, 11, 12, 14, 15, 20, 29, 31, 32, 40, 50, 51, 52, 53, 59];
+
+/// Name of an operation of io_uring, as `IORING_OP_OPENAT` (`enum io_uring_op`, include/uapi/linux/io_uring.h).
+pub fn ring_operation(operation: u32) -> String {
+    const NAMES: [&str; 63] = [
+        "NOP",
+        "READV",
+        "WRITEV",
+        "FSYNC",
+        "READ_FIXED",
+        "WRITE_FIXED",
+        "POLL_ADD",
+        "POLL_REMOVE",
+        "SYNC_FILE_RANGE",
+        "SENDMSG",
+        "RECVMSG",
+        "TIMEOUT",
+        "TIMEOUT_REMOVE",
+        "ACCEPT",
+        "ASYNC_CANCEL",
+        "LINK_TIMEOUT",
+        "CONNECT",
+        "FALLOCATE",
+        "OPENAT",
+        "CLOSE",
+        "FILES_UPDATE",
+        "STATX",
+        "READ",
+        "WRITE",
+        "FADVISE",
+        "MADVISE",
+        "SEND",
+        "RECV",
+        "OPENAT2",
+        "EPOLL_CTL",
+        "SPLICE",
+        "PROVIDE_BUFFERS",
+        "REMOVE_BUFFERS",
+        "TEE",
+        "SHUTDOWN",
+        "RENAMEAT",
+        "UNLINKAT",
+        "MKDIRAT",
+        "SYMLINKAT",
+        "LINKAT",
+        "MSG_RING",
+        "FSETXATTR",
+        "SETXATTR",
+        "FGETXATTR",
+        "GETXATTR",
+        "SOCKET",
+        "URING_CMD",
+        "SEND_ZC",
+        "SENDMSG_ZC",
+        "READ_MULTISHOT",
+        "WAITID",
+        "FUTEX_WAIT",
+        "FUTEX_WAKE",
+        "FUTEX_WAITV",
+        "FIXED_FD_INSTALL",
+        "FTRUNCATE",
+        "BIND",
+        "LISTEN",
+        "RECV_ZC",
+        "EPOLL_WAIT",
+        "READV_FIXED",
+        "WRITEV_FIXED",
+        "PIPE",
+    ];
+    let known = usize::try_from(operation).ok().and_then(|at| NAMES.get(at));
+    known.map_or_else(|| format!("operation {operation}"), |name| format!("IORING_OP_{name}"))
 }

@@ -54,6 +54,10 @@ pub fn security(security: &mut Security, masker: &mut Masker) {
         }
         Action::Unmount { target, .. } | Action::Root { target } => masker.optional(target),
         Action::Module { name, .. } | Action::Memfd { name } | Action::MemfdExec { name } => masker.optional(name),
+        Action::System { name, request, .. } => {
+            masker.optional(name);
+            masker.optional(request);
+        }
         Action::SensitiveFile { path, category } => {
             masker.text(path);
             masker.text(category);
@@ -61,6 +65,10 @@ pub fn security(security: &mut Security, masker: &mut Masker) {
         // Numbers only.
         Action::SetUser { .. }
         | Action::SetGroup { .. }
+        | Action::SetFileSystemId { .. }
+        | Action::SetGroups { .. }
+        | Action::Descriptor { .. }
+        | Action::IoUring { .. }
         | Action::Capabilities { .. }
         | Action::Trace { .. }
         | Action::Memory { .. }

@@ -7,7 +7,7 @@
 mod sensitive;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -86,6 +86,8 @@ pub struct Files {
     slots: HashMap<u64, Slot>,
     due: BTreeSet<(u64, u64)>,
     next: u64,
+    /// What files that were made without a name are called since they got one.
+    named: BTreeMap<(ProcessKey, String), String>,
 }
 
 impl Files {
@@ -100,11 +102,14 @@ impl Files {
             slots: HashMap::new(),
             due: BTreeSet::new(),
             next: 0,
+            named: BTreeMap::new(),
         }
     }
 
     /// Something was done with a file.
     pub fn event(&mut self, info: &Arc<ProcessInfo>, time: u64, event: &FileEvent, out: &mut Vec<Observation>) {
+        let named = self.named.get(&(info.key, event.place.path.clone())).filter(|_| event.place.resolved);
+        let path = named.unwrap_or(&event.place.path).clone();
         match event.deed {
             FileDeed::Open => {
                 let changes = event.error == 0 || event.flags & CHANGES != 0;
@@ -114,7 +119,7 @@ impl Files {
                     flags: Some(event.flags),
                     mode: (event.error == 0).then_some(event.mode),
                     created: event.created,
-                    ..File::new(deed, event.place.path.as_str())
+                    ..File::new(deed, path)
                 };
                 // A file is told when it is closed.
                 self.take(info, (time, time), file, event.error, event.error != 0, out);
@@ -125,13 +130,14 @@ impl Files {
                     flags: Some(event.flags),
                     mode: Some(event.mode),
                     operations,
-                    ..File::new(deed, event.place.path.as_str())
+                    ..File::new(deed, path.as_str())
                 };
                 let began = event.began.min(time);
                 let writable = event.flags & 3 != 0;
-                if event.writes > 0 || (writable && event.closed) {
+                if event.writes > 0 || event.mapped || (writable && event.closed) {
                     let written = (event.writes > 0).then_some(event.written);
-                    let file = File { written, ..file(Deed::Write, event.writes.into()) };
+                    let operations = u64::from(event.writes) + u64::from(event.mapped);
+                    let file = File { written, mapped: event.mapped, ..file(Deed::Write, operations) };
                     self.take(info, (began, time), file, 0, event.closed, out);
                 }
                 if event.reads > 0 || (event.opened && !writable) {
@@ -158,9 +164,14 @@ impl Files {
             FileDeed::Chown => Deed::Chown,
             FileDeed::Mkdir => Deed::Mkdir,
             FileDeed::Rmdir => Deed::Rmdir,
+            FileDeed::Setxattr => Deed::Setxattr,
+            FileDeed::Removexattr => Deed::Removexattr,
             FileDeed::Open | FileDeed::Use => return,
         };
         let other = event.other.as_ref().map(|place| place.path.clone());
+        if let Some(new) = other.as_ref().filter(|_| is_naming(event)) {
+            self.name(info, &event.place.path, new, out);
+        }
         for path in [Some(&event.place.path), other.as_ref()].into_iter().flatten() {
             self.tell_path(info.key, path, out);
         }
@@ -172,9 +183,29 @@ impl Files {
             owner: id(event.uid),
             group: id(event.gid),
             length: (deed == Deed::Truncate).then_some(event.length),
+            flags: (deed == Deed::Rename && event.flags != 0).then_some(event.flags),
             ..File::new(deed, event.place.path.as_str())
         };
         self.take(info, (time, time), file, event.error, true, out);
+    }
+
+    /// A file that was made without a name gets one: what was done with it before is told by that.
+    fn name(&mut self, info: &Arc<ProcessInfo>, old: &str, new: &str, out: &mut Vec<Observation>) {
+        for deed in [Deed::Read, Deed::Write] {
+            let key = Key { deed, error: 0, path: old.to_owned() };
+            let id = self.processes.get(&info.key).and_then(|process| process.slots.get(&key)).copied();
+            let gathered = id.and_then(|id| self.slots.get_mut(&id)).and_then(|slot| slot.gathered.take());
+            if let Some(id) = id {
+                self.forget(id, out);
+            }
+            if let Some((file, began, last)) = gathered {
+                let file = File { path: new.to_owned(), created: deed == Deed::Write, ..file };
+                self.take(info, (began, last), file, 0, false, out);
+            }
+        }
+        if self.named.len() < MOST {
+            self.named.insert((info.key, old.to_owned()), new.to_owned());
+        }
     }
 
     /// Takes a deed that lasted from a time to a time. `whole`: there is nothing to wait for.
@@ -191,7 +222,10 @@ impl Files {
         let read = file.deed == Deed::Read;
         file.sensitive = self.sensitive.category(&file.path, read).or_else(|| {
             let other = file.other.as_deref().filter(|_| file.deed != Deed::Symlink)?;
-            self.sensitive.category(other, read)
+            match file.deed {
+                Deed::Setxattr | Deed::Removexattr => (other == CAPABILITY).then(|| "capabilities".to_owned()),
+                _ => self.sensitive.category(other, read),
+            }
         });
         if (read && !self.is_read_wanted(error, file.sensitive.is_some()))
             || (file.sensitive.is_none() && is_noise(&file))
@@ -343,6 +377,12 @@ impl Files {
 
     /// A process goes on as another program, or ends: all that it did is told.
     pub fn end(&mut self, process: ProcessKey, out: &mut Vec<Observation>) {
+        while let Some((key, _)) = self.named.range((process, String::new())..).next()
+            && key.0 == process
+        {
+            let key = key.clone();
+            self.named.remove(&key);
+        }
         let Some(process) = self.processes.remove(&process) else { return };
         let mut ids: Vec<u64> = process.slots.into_values().collect();
         ids.sort_unstable();
@@ -361,6 +401,16 @@ impl Files {
     }
 }
 
+/// The attribute with the capabilities that a program gets when it is executed (capabilities(7)).
+const CAPABILITY: &str = "security.capability";
+
+/// Whether a file gets a name that was made without one (O_TMPFILE): the kernel calls it `#` and its number until then.
+fn is_naming(event: &FileEvent) -> bool {
+    let name = event.place.path.rsplit('/').next().unwrap_or_default();
+    let unnamed = name.strip_prefix('#').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    event.deed == FileDeed::Link && event.error == 0 && event.place.resolved && unnamed
+}
+
 /// Flags of an open that may change the file: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC.
 const CHANGES: u32 = 0o1103;
 
@@ -373,7 +423,7 @@ fn is_noise(file: &File) -> bool {
 
 /// Whether more was done than opening a file.
 fn is_used(file: &File) -> bool {
-    file.error.is_some() || !matches!(file.deed, Deed::Write) || file.written.is_some()
+    file.error.is_some() || !matches!(file.deed, Deed::Write) || file.written.is_some() || file.mapped
 }
 
 /// The path becomes that of its folder.
@@ -393,6 +443,7 @@ fn merge(gathered: &mut File, file: File) {
     gathered.read = sum(gathered.read, file.read);
     gathered.written = sum(gathered.written, file.written);
     gathered.created |= file.created;
+    gathered.mapped |= file.mapped;
     gathered.mode = file.mode.or(gathered.mode);
     gathered.other = file.other.or(gathered.other.take());
     gathered.owner = file.owner.or(gathered.owner);
@@ -408,6 +459,10 @@ fn observe(
     (mut file, began, last): (File, u64, u64),
     out: &mut Vec<Observation>,
 ) {
+    // Closed, after all that was done with it was told.
+    if file.operations == 0 {
+        return;
+    }
     let time: Timestamp = clock.wall(last);
     file.duration = Duration::from_nanos(last.saturating_sub(began));
     let change = file.sensitive.clone().filter(|_| file.deed != Deed::Read).map(|category| Security {
@@ -437,6 +492,8 @@ fn call(deed: Deed) -> &'static str {
         Deed::Chown => "chown",
         Deed::Mkdir => "mkdir",
         Deed::Rmdir => "rmdir",
+        Deed::Setxattr => "setxattr",
+        Deed::Removexattr => "removexattr",
     }
 }
 

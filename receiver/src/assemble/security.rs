@@ -1,7 +1,7 @@
 //! System calls that change rights or reach beyond the process: equal ones are told once in a while.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
 };
@@ -43,12 +43,14 @@ pub struct Rights {
     clock: Clock,
     gathered: HashMap<Key, Gathered>,
     due: BTreeMap<(u64, Key), ()>,
+    /// Processes that are known to have an io_uring.
+    rings: HashSet<ProcessKey>,
 }
 
 impl Rights {
     /// Nothing was called yet.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, gathered: HashMap::new(), due: BTreeMap::new() }
+        Self { clock, gathered: HashMap::new(), due: BTreeMap::new(), rings: HashSet::new() }
     }
 
     /// A call of a process.
@@ -61,9 +63,12 @@ impl Rights {
         out: &mut Vec<Observation>,
     ) {
         let Some(security) = security(info, event, table) else { return };
+        if matches!(security.action, Action::IoUring { operation: None }) && !self.rings.insert(info.key) {
+            return;
+        }
         let key = (info.key, format!("{:?} {:?} {}", security.action, security.error, security.call));
         if let Some(known) = self.gathered.get_mut(&key) {
-            known.more += 1;
+            known.more = known.more.saturating_add(security.operations);
             known.last = time;
             known.info = info.clone();
             return;
@@ -101,6 +106,7 @@ impl Rights {
 
     /// A process goes on as another program, or ends.
     pub fn end(&mut self, process: ProcessKey, out: &mut Vec<Observation>) {
+        self.rings.remove(&process);
         let mut keys: Vec<Key> = self.gathered.keys().filter(|(key, _)| *key == process).cloned().collect();
         keys.sort_unstable();
         for key in keys {
@@ -127,6 +133,12 @@ fn security(info: &ProcessInfo, event: &SecurityEvent, table: &Table) -> Option<
         "setgid" => ("setgid", Action::SetGroup { old: event.old.groups(), new: event.new.groups() }),
         "setregid" => ("setregid", Action::SetGroup { old: event.old.groups(), new: event.new.groups() }),
         "setresgid" => ("setresgid", Action::SetGroup { old: event.old.groups(), new: event.new.groups() }),
+        "setfsuid" => ("setfsuid", file_system_id(false, event)),
+        "setfsgid" => ("setfsgid", file_system_id(true, event)),
+        "setgroups" => {
+            let groups = event.text.split(',').filter_map(|group| group.parse().ok()).collect();
+            ("setgroups", Action::SetGroups { groups, count: first & u64::from(u32::MAX) })
+        }
         "capset" => ("capset", Action::Capabilities { old: event.old.capabilities, new: event.new.capabilities }),
         "ptrace" => ("ptrace", Action::Trace { request: first, target: target(second) }),
         "process_vm_readv" => (
@@ -137,6 +149,12 @@ fn security(info: &ProcessInfo, event: &SecurityEvent, table: &Table) -> Option<
             "process_vm_writev",
             Action::Memory { write: true, target: target(first), bytes: u64::try_from(event.result).unwrap_or(0) },
         ),
+        "pidfd_getfd" => ("pidfd_getfd", Action::Descriptor { target: target(first) }),
+        "mount_setattr" => {
+            // The first four attributes have the numbers of a mount's flags; the propagation has them, too.
+            let flags = second & 0xf | event.arguments[3];
+            ("mount_setattr", Action::Mount { source: None, target: place, kind: None, flags })
+        }
         "mount" => (
             "mount",
             Action::Mount {
@@ -165,12 +183,21 @@ fn security(info: &ProcessInfo, event: &SecurityEvent, table: &Table) -> Option<
             let name = place.map(|name| name.trim_start_matches("memfd:").to_owned());
             ("execve", Action::MemfdExec { name })
         }
+        "io_uring_setup" => ("io_uring_setup", Action::IoUring { operation: None }),
+        "io_uring_enter" => {
+            let operation = u32::try_from(first).ok();
+            let action = Action::IoUring { operation };
+            return Some(Security { action, call: "io_uring_enter", error: None, operations: second.max(1) });
+        }
+        call @ ("sethostname" | "setdomainname" | "settimeofday" | "clock_settime" | "reboot" | "kexec_load"
+        | "kexec_file_load" | "swapon" | "swapoff" | "acct" | "iopl" | "ioperm" | "personality" | "keyctl"
+        | "add_key" | "perf_event_open") => (known_name(call)?, system(call, place, event, &target)),
         "bind" => {
             let address = event.address.filter(|address| !is_own(address.ip()))?;
             ("bind", Action::Bind { address })
         }
         call @ ("kill" | "tkill" | "tgkill" | "rt_sigqueueinfo" | "rt_tgsigqueueinfo" | "pidfd_send_signal") => {
-            if !is_foreign(info, first, event.level, table) {
+            if !is_foreign(info, first, event, table) {
                 return None;
             }
             let signal = u32::try_from(second).unwrap_or(u32::MAX);
@@ -192,6 +219,100 @@ fn security(info: &ProcessInfo, event: &SecurityEvent, table: &Table) -> Option<
 /// All namespaces, include/uapi/linux/sched.h.
 const NAMESPACES: u64 = 0x7e02_0080;
 
+const EPERM: u32 = 1;
+
+fn file_system_id(group: bool, event: &SecurityEvent) -> Action {
+    let id = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or_default();
+    Action::SetFileSystemId { group, old: id(event.result.cast_unsigned()), new: id(event.arguments[1]) }
+}
+
+/// The name of a call that is told as one of the whole host's.
+fn known_name(call: &str) -> Option<&'static str> {
+    const NAMES: [&str; 16] = [
+        "sethostname",
+        "setdomainname",
+        "settimeofday",
+        "clock_settime",
+        "reboot",
+        "kexec_load",
+        "kexec_file_load",
+        "swapon",
+        "swapoff",
+        "acct",
+        "iopl",
+        "ioperm",
+        "personality",
+        "keyctl",
+        "add_key",
+        "perf_event_open",
+    ];
+    NAMES.into_iter().find(|name| *name == call)
+}
+
+/// What concerns the whole host.
+fn system(call: &str, place: Option<String>, event: &SecurityEvent, target: &dyn Fn(u64) -> Target) -> Action {
+    let [first, second, third, _] = event.arguments;
+    let text = Some(event.text.clone()).filter(|text| !text.is_empty());
+    let request = match call {
+        "reboot" => Some(restart(third)),
+        "personality" => Some(format!("{:#x}", first & u64::from(u32::MAX))),
+        "keyctl" => Some(key_operation(first)),
+        "clock_settime" => Some(format!("clock {first}")),
+        "iopl" => Some(format!("level {first}")),
+        _ => None,
+    };
+    // The whole of a processor, or the caller itself.
+    let target = (call == "perf_event_open" && pid(second) > 0).then(|| target(second));
+    Action::System { name: text.or(place), request, target }
+}
+
+/// What reboot(2) was asked for (include/uapi/linux/reboot.h).
+fn restart(command: u64) -> String {
+    match command & u64::from(u32::MAX) {
+        0x0123_4567 => "RESTART",
+        0xcdef_0123 => "HALT",
+        0x89ab_cdef => "CAD_ON",
+        0 => "CAD_OFF",
+        0x4321_fedc => "POWER_OFF",
+        0xa1b2_c3d4 => "RESTART2",
+        0xd000_fce2 => "SW_SUSPEND",
+        0x4558_4543 => "KEXEC",
+        other => return format!("{other:#x}"),
+    }
+    .into()
+}
+
+/// An operation of keyctl(2) (include/uapi/linux/keyctl.h).
+fn key_operation(operation: u64) -> String {
+    const NAMES: [&str; 23] = [
+        "GET_KEYRING_ID",
+        "JOIN_SESSION_KEYRING",
+        "UPDATE",
+        "REVOKE",
+        "CHOWN",
+        "SETPERM",
+        "DESCRIBE",
+        "CLEAR",
+        "LINK",
+        "UNLINK",
+        "SEARCH",
+        "READ",
+        "INSTANTIATE",
+        "NEGATE",
+        "SET_REQKEY_KEYRING",
+        "SET_TIMEOUT",
+        "ASSUME_AUTHORITY",
+        "GET_SECURITY",
+        "SESSION_TO_PARENT",
+        "REJECT",
+        "INSTANTIATE_IOV",
+        "INVALIDATE",
+        "GET_PERSISTENT",
+    ];
+    let known = usize::try_from(operation & u64::from(u32::MAX)).ok().and_then(|at| NAMES.get(at));
+    known.map_or_else(|| format!("operation {operation}"), |name| format!("KEYCTL_{name}"))
+}
+
 /// Loopback addresses: nobody else reaches them.
 fn is_own(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
@@ -206,17 +327,18 @@ fn target(number: u64, level: u32, table: &Table) -> Target {
     let pid = pid(number);
     // In a PID namespace of its own a process counts otherwise than the host.
     let known = u32::try_from(pid).ok().filter(|_| level == 0);
-    Target { pid, process: known.and_then(|tgid| table.by_tgid(tgid)).map(|entry| entry.info.key) }
+    Target { pid, inner: level != 0, process: known.and_then(|tgid| table.by_tgid(tgid)).map(|entry| entry.info.key) }
 }
 
 /// Whether a process is outside the tree of the one that signals it.
-fn is_foreign(info: &ProcessInfo, number: u64, level: u32, table: &Table) -> bool {
+fn is_foreign(info: &ProcessInfo, number: u64, event: &SecurityEvent, table: &Table) -> bool {
     let pid = pid(number);
     if pid == -1 {
         return true;
     }
-    if level != 0 {
-        return false;
+    if event.level != 0 {
+        // Nobody is kept from signalling its own children, unless they are another user's by now.
+        return event.error == EPERM;
     }
     let Ok(tgid) = u32::try_from(pid.unsigned_abs()) else { return false };
     // A process that is gone, or a thread: nothing is known of it.
@@ -291,7 +413,7 @@ mod tests {
             assert_eq!(told(&[kill(pid, level)]).len(), usize::from(foreign), "{pid} {level}");
         }
         let told = told(&[kill(20, 0)]);
-        let target = Target { pid: 20, process: Some(key(20)) };
+        let target = Target { pid: 20, inner: false, process: Some(key(20)) };
         assert_eq!(told[0].action, Action::Signal { signal: 15, target });
     }
 
@@ -299,6 +421,72 @@ mod tests {
     fn equal_calls_are_told_twice_at_most() {
         let told = told(&vec![kill(-1, 0); 1000]);
         assert_eq!(told.iter().map(|security| security.operations).collect::<Vec<_>>(), [1, 999]);
+    }
+
+    #[test]
+    fn in_a_namespace_of_its_own_a_target_is_right_or_not_known() {
+        // The kernel knew whom the signal reached.
+        let target = |event: SecurityEvent| match told(&[event]).pop().map(|security| security.action) {
+            Some(Action::Signal { target, .. }) => Some(target),
+            _ => None,
+        };
+        assert_eq!(target(kill(20, 0)), Some(Target { pid: 20, inner: false, process: Some(key(20)) }));
+        // 20 is another process there, and it belongs to somebody else.
+        let refused = SecurityEvent { error: EPERM, ..kill(20, 1) };
+        assert_eq!(target(refused), Some(Target { pid: 20, inner: true, process: None }));
+        assert_eq!(target(kill(-1, 1)), Some(Target { pid: -1, inner: true, process: None }));
+        assert_eq!(target(SecurityEvent { error: 3, ..kill(20, 1) }), None);
+    }
+
+    #[test]
+    fn a_ring_is_told_once_and_its_operations_by_kind() {
+        let call = |call: &str, operation: u64, count: u64| SecurityEvent {
+            call: call.into(),
+            arguments: [operation, count, 0, 0],
+            ..SecurityEvent::default()
+        };
+        let told = told(&[
+            call("io_uring_setup", 8, 0),
+            call("io_uring_setup", 8, 0),
+            call("io_uring_enter", 18, 1),
+            call("io_uring_enter", 22, 1),
+            call("io_uring_enter", 18, 41),
+        ]);
+        let told: Vec<_> = told.into_iter().map(|security| (security.action, security.operations)).collect();
+        let ring = |operation| Action::IoUring { operation };
+        assert_eq!(told, [(ring(None), 1), (ring(Some(18)), 1), (ring(Some(22)), 1), (ring(Some(18)), 41)]);
+    }
+
+    #[test]
+    fn what_is_the_whole_hosts_is_told() {
+        let call = |call: &str, arguments: [u64; 4], text: &str| SecurityEvent {
+            call: call.into(),
+            arguments,
+            text: text.into(),
+            ..SecurityEvent::default()
+        };
+        let told = told(&[
+            call("sethostname", [0; 4], "new"),
+            call("reboot", [0, 0, 0x4321_fedc, 0], ""),
+            call("keyctl", [11, 0, 0, 0], ""),
+            call("perf_event_open", [0, 20, 0, 0], ""),
+            call("setgroups", [2, 0, 0, 0], "4,5"),
+        ]);
+        let told: Vec<Action> = told.into_iter().map(|security| security.action).collect();
+        let system = |name: Option<&str>, request: Option<&str>, target| Action::System {
+            name: name.map(str::to_owned),
+            request: request.map(str::to_owned),
+            target,
+        };
+        let target = Target { pid: 20, inner: false, process: Some(key(20)) };
+        let expected = [
+            system(Some("new"), None, None),
+            system(None, Some("POWER_OFF"), None),
+            system(None, Some("KEYCTL_READ"), None),
+            system(None, None, Some(target)),
+            Action::SetGroups { groups: vec![4, 5], count: 2 },
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

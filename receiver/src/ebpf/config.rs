@@ -81,14 +81,20 @@ pub struct Capture {
     pub security: bool,
 }
 
-/// Sizes of the kernel's buffers: rounded up to a power of two.
+/// Sizes of the kernel's buffers: powers of two from 64 KiB to 1 GiB. What one has no room for is lost, and counted.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rings {
-    /// For plaintext.
+    /// For plaintext and DNS messages.
     pub payload: ByteSize,
     /// For process events.
     pub lifecycle: ByteSize,
+    /// For connections and sockets.
+    pub network: ByteSize,
+    /// For what is done to files.
+    pub files: ByteSize,
+    /// For changes of rights and the like.
+    pub security: ByteSize,
 }
 
 impl Default for Config {
@@ -125,7 +131,13 @@ impl Default for Capture {
 
 impl Default for Rings {
     fn default() -> Self {
-        Self { payload: ByteSize(64 << 20), lifecycle: ByteSize(4 << 20) }
+        Self {
+            payload: ByteSize(64 << 20),
+            lifecycle: ByteSize(4 << 20),
+            network: ByteSize(4 << 20),
+            files: ByteSize(8 << 20),
+            security: ByteSize(256 << 10),
+        }
     }
 }
 
@@ -174,10 +186,26 @@ impl Component for Config {
         if !(tls || process || http || mcp || network || dns || files.0.is_some() || security) {
             problems.push(Problem::new(format!("{path}::capture"), "nothing is left to capture"));
         }
-        for (name, size) in [("payload", self.rings.payload.0), ("lifecycle", self.rings.lifecycle.0)] {
-            if !(64 << 10..=1 << 30).contains(&size) {
+        let Rings { payload, lifecycle, network, files, security } = &self.rings;
+        for (name, size) in [
+            ("payload", payload),
+            ("lifecycle", lifecycle),
+            ("network", network),
+            ("files", files),
+            ("security", security),
+        ] {
+            let place = || format!("{path}::rings::{name}");
+            if !(64 << 10..=1 << 30).contains(&size.0) {
+                problems.push(Problem::new(place(), "is out of range").hint("between 64KiB and 1GiB"));
+            } else if !size.0.is_power_of_two() {
+                let above = ByteSize(size.0.next_power_of_two());
+                let below = ByteSize(above.0 / 2);
                 problems.push(
-                    Problem::new(format!("{path}::rings::{name}"), "is out of range").hint("between 64KiB and 1GiB"),
+                    Problem::new(place(), "is no power of two, and the kernel takes no other sizes").hint(format!(
+                        "use {} or {}",
+                        bytes(below),
+                        bytes(above)
+                    )),
                 );
             }
         }
@@ -190,6 +218,15 @@ impl Component for Config {
         if self.memory_limit.0 < 1 << 20 {
             problems.push(Problem::new(format!("{path}::memory_limit"), "must be at least 1MiB"));
         }
+    }
+}
+
+/// A power of two as it is written in a configuration.
+fn bytes(ByteSize(size): ByteSize) -> String {
+    match size {
+        size if size < 1 << 20 => format!("{}KiB", size >> 10),
+        size if size < 1 << 30 => format!("{}MiB", size >> 20),
+        size => format!("{}GiB", size >> 30),
     }
 }
 
@@ -240,6 +277,11 @@ mod tests {
         let (_, problems) = check(serde_json::json!({"agents": "rules", "rings": {"payload": 1}}));
         assert!(problems.contains("agents: rules"), "{problems}");
         assert!(problems.contains("receivers::ebpf::rings::payload"), "{problems}");
+        let rings = serde_json::json!({"network": "64KiB", "files": "3MiB", "security": "1GiB", "lifecycle": "600MiB"});
+        let (_, problems) = check(serde_json::json!({"rings": rings}));
+        assert!(problems.contains("rings::files") && problems.contains("use 2MiB or 4MiB"), "{problems}");
+        assert!(problems.contains("rings::lifecycle") && problems.contains("use 512MiB or 1GiB"), "{problems}");
+        assert!(!problems.contains("rings::network") && !problems.contains("rings::security"), "{problems}");
     }
 
     #[test]

@@ -35,6 +35,9 @@ impl Shared {
             scope: if tree { Scope::Tree } else { Scope::Host },
             payload_ring: config.rings.payload.0,
             lifecycle_ring: config.rings.lifecycle.0,
+            network_ring: config.rings.network.0,
+            file_ring: config.rings.files.0,
+            security_ring: config.rings.security.0,
             watch_children: tree,
             capture: Capture {
                 http: config.capture.http,

@@ -41,6 +41,10 @@ pub enum FileDeed {
     Mkdir,
     /// `rmdir`
     Rmdir,
+    /// `setxattr`; the other path is the attribute's name.
+    Setxattr,
+    /// `removexattr`; the other path is the attribute's name.
+    Removexattr,
 }
 
 /// Something was done with a file.
@@ -50,11 +54,11 @@ pub struct FileEvent {
     pub deed: FileDeed,
     /// Where.
     pub place: Place,
-    /// New name (rename, link), or what a symbolic link points to.
+    /// New name (rename, link), what a symbolic link points to, or an attribute's name.
     pub other: Option<Place>,
     /// errno; 0: it succeeded.
     pub error: u32,
-    /// `O_…`
+    /// `O_…`; of a rename `RENAME_…`.
     pub flags: u32,
     /// `st_mode`, or the mode that was asked for.
     pub mode: u32,
@@ -80,6 +84,9 @@ pub struct FileEvent {
     pub opened: bool,
     /// A descriptor of it was closed.
     pub closed: bool,
+    /// It was mapped so that memory is written to it.
+    #[serde(default)]
+    pub mapped: bool,
 }
 
 /// Ids and capabilities of a thread.
@@ -110,7 +117,7 @@ impl Rights {
 /// A system call that changes rights or reaches beyond the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityEvent {
-    /// Its name; `memfd_exec` for the execution of a file in memory.
+    /// Its name; `memfd_exec` for the execution of a file in memory, `io_uring_enter` for operations of a ring.
     pub call: String,
     /// errno; 0: it succeeded.
     pub error: u32,
@@ -128,7 +135,7 @@ pub struct SecurityEvent {
     pub place: Option<Place>,
     /// Another one.
     pub other: Option<Place>,
-    /// A short text.
+    /// A short text; of `setgroups` the first groups, with commas.
     pub text: String,
     /// An address.
     pub address: Option<SocketAddr>,

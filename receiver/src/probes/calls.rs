@@ -31,6 +31,8 @@ pub(super) struct Group {
     pub programs: &'static [Program],
     /// Programs at tracepoints of their own: the program and the tracepoint.
     pub tracepoints: &'static [(&'static str, &'static str)],
+    /// The same, before those of `process.bpf.c`: what they tell belongs to the program that ends.
+    pub first: &'static [(&'static str, &'static str)],
 }
 
 /// The name of a call that `security.bpf.c` tells.
@@ -41,7 +43,7 @@ pub(super) fn security_name(number: u32) -> Option<&'static str> {
 
 /// The kernel's tables of programs; they empty themselves when this is dropped.
 #[derive(Default)]
-pub(super) struct Calls(Option<Tables>);
+pub(super) struct Calls(Option<Tables>, Vec<(&'static str, String)>);
 
 struct Tables {
     syscalls: Array<MapData, u32>,
@@ -50,6 +52,15 @@ struct Tables {
 }
 
 impl Calls {
+    /// Attaches what goes before the probes of processes. What fails is told with its group.
+    pub fn attach_first(&mut self, ebpf: &mut Ebpf, groups: &[&Group]) {
+        for (program, tracepoint) in groups.iter().flat_map(|group| group.first) {
+            if let Err(error) = attach(ebpf, program, tracepoint) {
+                self.1.push((program, error));
+            }
+        }
+    }
+
     /// Loads each program on its own, and hands calls to those that loaded.
     pub fn attach(&mut self, ebpf: &mut Ebpf, groups: &[&Group]) -> Vec<ProbeStatus> {
         if groups.is_empty() {
@@ -84,6 +95,9 @@ impl Calls {
             if let Err(error) = attach(ebpf, program, tracepoint) {
                 errors.entry(error).or_default().push(program);
             }
+        }
+        for (program, error) in self.1.iter().filter(|(name, _)| group.first.iter().any(|(own, _)| own == name)) {
+            errors.entry(error.clone()).or_default().push(program);
         }
         let errors: Vec<String> =
             errors.into_iter().map(|(error, programs)| format!("{}: {error}", programs.join(", "))).collect();

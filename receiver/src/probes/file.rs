@@ -20,6 +20,7 @@ pub(super) const GROUPS: &[Group] = &[
             at("file_openat", &[(libc::SYS_openat, "openat")]),
             at("file_openat2", &[(libc::SYS_openat2, "openat2")]),
             at("file_creat", &[(libc::SYS_creat, "creat")]),
+            at("file_open_handle", &[(libc::SYS_open_by_handle_at, "open_by_handle_at")]),
             entry("file_close", &[(libc::SYS_close, "close")]),
             entry("file_dup", &[(libc::SYS_dup2, "dup2"), (libc::SYS_dup3, "dup3")]),
             entry(
@@ -31,7 +32,8 @@ pub(super) const GROUPS: &[Group] = &[
                 ],
             ),
         ],
-        tracepoints: &[("file_exit", "sched_process_exit")],
+        tracepoints: &[],
+        first: &[("file_exit", "sched_process_exit")],
     },
     Group {
         name: "file/use",
@@ -59,8 +61,11 @@ pub(super) const GROUPS: &[Group] = &[
             ),
             at("file_sendfile", &[(libc::SYS_sendfile, "sendfile")]),
             at("file_copy", &[(libc::SYS_copy_file_range, "copy_file_range"), (libc::SYS_splice, "splice")]),
+            at("file_allocate", &[(libc::SYS_fallocate, "fallocate")]),
+            at("file_map_shared", &[(libc::SYS_mmap, "mmap")]),
         ],
         tracepoints: &[],
+        first: &[],
     },
     Group {
         name: "file/name",
@@ -74,13 +79,15 @@ pub(super) const GROUPS: &[Group] = &[
             at("file_mknod", &[(libc::SYS_mknod, "mknod")]),
             at("file_mknodat", &[(libc::SYS_mknodat, "mknodat")]),
             at("file_rename", &[(libc::SYS_rename, "rename")]),
-            at("file_renameat", &[(libc::SYS_renameat, "renameat"), (libc::SYS_renameat2, "renameat2")]),
+            at("file_renameat", &[(libc::SYS_renameat, "renameat")]),
+            at("file_renameat2", &[(libc::SYS_renameat2, "renameat2")]),
             at("file_link", &[(libc::SYS_link, "link")]),
             at("file_linkat", &[(libc::SYS_linkat, "linkat")]),
             at("file_symlink", &[(libc::SYS_symlink, "symlink")]),
             at("file_symlinkat", &[(libc::SYS_symlinkat, "symlinkat")]),
         ],
         tracepoints: &[],
+        first: &[],
     },
     Group {
         name: "file/change",
@@ -97,5 +104,21 @@ pub(super) const GROUPS: &[Group] = &[
             at("file_fchown", &[(libc::SYS_fchown, "fchown")]),
         ],
         tracepoints: &[],
+        first: &[],
+    },
+    Group {
+        name: "file/attribute",
+        purpose: "capabilities, labels and access lists of files that are set",
+        programs: &[
+            at("file_setxattr", &[(libc::SYS_setxattr, "setxattr"), (libc::SYS_lsetxattr, "lsetxattr")]),
+            at("file_fsetxattr", &[(libc::SYS_fsetxattr, "fsetxattr")]),
+            at("file_removexattr", &[(libc::SYS_removexattr, "removexattr"), (libc::SYS_lremovexattr, "lremovexattr")]),
+            at("file_fremovexattr", &[(libc::SYS_fremovexattr, "fremovexattr")]),
+            // unistd_64.h, since 6.13.
+            at("file_setxattrat", &[(463, "setxattrat")]),
+            at("file_removexattrat", &[(466, "removexattrat")]),
+        ],
+        tracepoints: &[],
+        first: &[],
     },
 ];

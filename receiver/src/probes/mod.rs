@@ -66,6 +66,12 @@ pub struct Options {
     pub payload_ring: u64,
     /// Bytes of the ring for process events.
     pub lifecycle_ring: u64,
+    /// Bytes of the ring for connections and sockets.
+    pub network_ring: u64,
+    /// Bytes of the ring for files.
+    pub file_ring: u64,
+    /// Bytes of the ring for changes of rights and the like.
+    pub security_ring: u64,
     /// True: what this very process forks from now on is watched.
     pub watch_children: bool,
     /// What is taken from sockets and pipes.
@@ -95,6 +101,9 @@ impl Default for Options {
             scope: Scope::Tree,
             payload_ring: 64 << 20,
             lifecycle_ring: 4 << 20,
+            network_ring: 4 << 20,
+            file_ring: 8 << 20,
+            security_ring: 256 << 10,
             watch_children: false,
             capture: socket::Capture::default(),
             files: Files::Off,
@@ -142,6 +151,9 @@ impl Probes {
             .btf(Some(&btf))
             .map_max_entries("PAYLOAD", size(options.payload_ring))
             .map_max_entries("LIFECYCLE", size(options.lifecycle_ring))
+            .map_max_entries("NETWORK", size(options.network_ring))
+            .map_max_entries("FILES", size(options.file_ring))
+            .map_max_entries("SECURITY", size(options.security_ring))
             .load(OBJECT)
             .map_err(|error| Error::Kernel(format!("the kernel refused onlooker's maps: {}; run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN", chain(&error))))?;
         let mut map = |name: &str| {
@@ -177,7 +189,10 @@ impl Probes {
             ebpf,
         };
         probes.configure()?;
+        let files = file::GROUPS.iter().filter(|_| options.files != Files::Off);
+        let groups: Vec<_> = files.chain(security::GROUPS.iter().filter(|_| options.security)).collect();
         probes.status.push(own_namespace());
+        probes.calls.attach_first(&mut probes.ebpf, &groups);
         probes.status.extend(process::attach(&mut probes.ebpf));
         if options.capture.any() {
             probes.status.extend(socket::attach(&mut probes.ebpf));
@@ -185,8 +200,6 @@ impl Probes {
         if options.capture.network {
             probes.status.extend(network::attach(&mut probes.ebpf));
         }
-        let files = file::GROUPS.iter().filter(|_| options.files != Files::Off);
-        let groups: Vec<_> = files.chain(security::GROUPS.iter().filter(|_| options.security)).collect();
         probes.status.extend(probes.calls.attach(&mut probes.ebpf, &groups));
         probes.status.extend(probes.tls.load(&mut probes.ebpf));
         Ok(probes)

@@ -51,6 +51,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("socket_recvmsg", "sys_exit_recvmsg", "socket/recvmsg"),
     ("socket_sendmsg", "sys_exit_sendmsg", "socket/sendmsg"),
     ("socket_sendmmsg", "sys_exit_sendmmsg", "socket/sendmmsg"),
+    ("socket_recvmmsg", "sys_exit_recvmmsg", "socket/recvmmsg"),
     ("socket_close", "sys_enter_close", "socket/close"),
 ];
 
@@ -80,6 +81,7 @@ pub fn attach(ebpf: &mut Ebpf) -> Vec<ProbeStatus> {
 fn line(name: &str, result: Result<(), String>) -> ProbeStatus {
     let purpose = match name {
         "socket/sendmmsg" => "names that are looked up",
+        "socket/recvmmsg" => "datagrams that are received many at a time",
         "socket/close" => "the end of connections",
         _ => "plain HTTP, MCP over pipes, the connections under TLS",
     };

@@ -419,6 +419,7 @@ mod tests {
                     created: opened,
                     opened,
                     closed: !opened,
+                    mapped: opened,
                 }))
             }),
             (any::<u64>(), any::<i64>(), ".{0,9}", any::<bool>()).prop_map(|(number, result, text, bind)| {

@@ -98,3 +98,97 @@ os.wait()
         assert_eq!(path(call(&told, "chroot")), "/proc");
     }
 }
+
+/// Everything here has arguments that nothing can come of, or ends with the process.
+#[test]
+fn what_concerns_others_and_the_host_is_told() {
+    let Some(watch) = watch("what_concerns_others_and_the_host_is_told", Files::Off) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (_, lines) = python(
+        folder.path(),
+        r#"
+import subprocess, time
+def call(number, *arguments):
+    return libc.syscall(ctypes.c_long(number), *[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments])
+sleeper = subprocess.Popen(["sleep", "30"])
+handle = call(434, sleeper.pid, 0)
+call(438, handle, 0, 0)
+call(442, -100, b"/invented", 0, (ctypes.c_uint64 * 4)(1, 0, 0, 0), 32)
+call(170, 1, 5); call(227, 0, 1); call(169, 0, 0, 0, 0); call(250, 11, 1, 0, 0); call(298, 0, 0, -1, -1, 0)
+if os.fork() == 0:
+    call(135, 0x0040000); call(122, 1000); os.setgroups([4, 5]); os._exit(0)
+os.wait()
+ring = call(425, 4, ctypes.create_string_buffer(120)); print("ring", ring)
+sys.stdout.flush()
+# In a PID namespace of its own: 1 signals 2.
+if os.fork() == 0:
+    if libc.unshare(0x20000000) == 0 and os.fork() == 0:
+        child = os.fork()
+        if child == 0: time.sleep(30); os._exit(0)
+        os.kill(child, 15); print("inner", os.getpid(), child, flush=True); os._exit(0)
+    try: os.wait()
+    finally: os._exit(0)
+os.wait()
+print("sleeper", sleeper.pid); sleeper.kill(); sleeper.wait()
+"#,
+    );
+    let events = watch.stop();
+    let told = told(&events);
+    let word = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let sleeper: u64 = word("sleeper").unwrap().parse().unwrap();
+    assert_eq!(call(&told, "pidfd_getfd").arguments[0], sleeper);
+    let attributes = call(&told, "mount_setattr");
+    assert_eq!((attributes.error, attributes.arguments[1]), (2, 1));
+    for name in ["sethostname", "clock_settime", "reboot", "keyctl", "perf_event_open"] {
+        assert_ne!(call(&told, name).error, 0, "{name}");
+    }
+    assert_eq!(call(&told, "personality").arguments[0], 0x0004_0000);
+    let id = call(&told, "setfsuid");
+    assert_eq!((id.result, id.arguments[1]), (0, 1000));
+    assert_eq!(call(&told, "setgroups").text, "4,5");
+    if word("ring").is_some_and(|ring| !ring.starts_with('-')) {
+        assert_eq!(call(&told, "io_uring_setup").error, 0);
+    }
+    if word("inner") == Some("1 2") {
+        let inner = told.iter().find(|event| event.call == "kill" && event.arguments[0] != sleeper).unwrap();
+        assert_eq!((inner.level, inner.arguments[1]), (0, 15));
+        let forked = |event: &&Event| matches!(event.kind, EventKind::Fork { child } if u64::from(child.tgid) == inner.arguments[0]);
+        assert!(events.iter().any(|event| forked(&event)), "{inner:?}");
+    }
+}
+
+/// Operations of a ring, with nothing but system calls: the mapped queues are filled by hand (io_uring(7)).
+#[test]
+fn operations_of_a_ring_are_counted() {
+    let Some(watch) = watch("operations_of_a_ring_are_counted", Files::Off) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (pid, lines) = python(
+        folder.path(),
+        r#"
+import mmap, struct
+parameters = ctypes.create_string_buffer(120)
+ring = libc.syscall(ctypes.c_long(425), ctypes.c_long(8), parameters)
+if ring < 0: print("no ring"); sys.exit(0)
+words = struct.unpack("30I", parameters.raw)
+tail, array = words[11], words[16]
+queue = mmap.mmap(ring, 4096, mmap.MAP_SHARED, offset=0)
+entries = mmap.mmap(ring, 4096, mmap.MAP_SHARED, offset=0x10000000)
+path = ctypes.create_string_buffer(b"by-ring")
+for n, (opcode, address, length, flags) in enumerate([(0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0), (18, ctypes.addressof(path), 0o600, 0o101)]):
+    struct.pack_into("<BBHiQQIIQHHiQQ", entries, 64 * n, opcode, 0, 0, -100, 0, address, length, flags, 0, 0, 0, 0, 0, 0)
+    struct.pack_into("I", queue, array + 4 * n, n)
+struct.pack_into("I", queue, tail, 4)
+print("submitted", libc.syscall(ctypes.c_long(426), ctypes.c_long(ring), ctypes.c_long(4), ctypes.c_long(4), ctypes.c_long(1), None, ctypes.c_long(8)), os.path.exists("by-ring"))
+"#,
+    );
+    let seen = watch.probes.status().iter().any(|line| line.name == "security/ring.operations" && line.error.is_none());
+    let events = watch.stop();
+    let told = told(&events);
+    if !seen || lines != ["submitted 4 True"] {
+        eprintln!("SKIPPED operations_of_a_ring_are_counted: {lines:?}");
+        return;
+    }
+    let operations = told.iter().filter(|event| event.call == "io_uring_enter");
+    let operations: Vec<_> = operations.map(|event| (event.arguments[0], event.arguments[1])).collect();
+    assert_eq!(operations, [(0, 1), (18, 1), (0, 2)], "{pid}");
+}

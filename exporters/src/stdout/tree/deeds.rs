@@ -123,6 +123,8 @@ impl Rows {
         }
         if file.deed == Deed::Rename
             && done
+            // The two change places.
+            && file.flags.unwrap_or(0) & 2 == 0
             && let Some(new) = &file.other
         {
             let known = self.at(&file.path).filter(|at| self.rows.get(*at).is_some_and(|row| row.created));
@@ -163,7 +165,7 @@ impl Rows {
                 Some([file.owner, file.group].map(|id| id.map(|id| id.to_string()).unwrap_or_default()).join(":"))
             }
             Deed::Truncate => file.length.map(bytes),
-            Deed::Symlink | Deed::Link | Deed::Rename => file.other.clone(),
+            Deed::Symlink | Deed::Link | Deed::Rename | Deed::Setxattr | Deed::Removexattr => file.other.clone(),
             _ => None,
         };
         row.deeds.retain(|(deed, _)| *deed != file.deed);
@@ -181,7 +183,7 @@ impl Rows {
             *count += security.operations;
         } else if self.security.len() < ROWS {
             // Buffers, mostly.
-            let failed = !matches!(security.action, Action::Memfd { .. });
+            let failed = !matches!(security.action, Action::Memfd { .. } | Action::IoUring { .. });
             self.security.push((line, failed, security.operations));
         } else {
             self.more += 1;
@@ -239,6 +241,9 @@ impl Row {
                 Deed::Write if self.created => "created".to_owned(),
                 Deed::Link => format!("linked as {}", short(detail)),
                 Deed::Symlink => format!("symlink to {detail}"),
+                Deed::Rename => format!("exchanged with {}", short(detail)),
+                Deed::Setxattr => format!("{detail} set"),
+                Deed::Removexattr => format!("{detail} removed"),
                 Deed::Truncate => format!("truncated to {detail}"),
                 Deed::Chmod => format!("mode {detail}"),
                 Deed::Chown => format!("owner {detail}"),
@@ -278,6 +283,8 @@ fn verb(deed: Deed) -> &'static str {
         Deed::Chown => "owner",
         Deed::Mkdir => "folder made",
         Deed::Rmdir => "folder removed",
+        Deed::Setxattr => "attribute set",
+        Deed::Removexattr => "attribute removed",
     }
 }
 
@@ -289,6 +296,24 @@ fn action(security: &Security) -> String {
         }
         Action::SetGroup { old, new } => {
             format!("group {}/{}/{} → {}/{}/{}", old.real, old.effective, old.saved, new.real, new.effective, new.saved)
+        }
+        Action::SetFileSystemId { group, old, new } => {
+            format!("file system {} {old} → {new}", if *group { "group" } else { "user" })
+        }
+        Action::SetGroups { groups, count } => {
+            let ids: Vec<String> = groups.iter().map(u32::to_string).collect();
+            let more = if *count > groups.len() as u64 { ", …" } else { "" };
+            format!("groups {}{more}", if ids.is_empty() { "none".to_owned() } else { ids.join(", ") })
+        }
+        Action::Descriptor { target } => format!("takes a descriptor of process {}", target.pid),
+        Action::System { name, request, target } => {
+            let target = target.map(|target| format!("process {}", target.pid));
+            let words = [Some(security.call.to_owned()), name.clone(), request.clone(), target];
+            words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        }
+        Action::IoUring { operation } => {
+            let what = operation.map_or_else(|| "made".to_owned(), record::ring_operation);
+            format!("io_uring: {what}, not seen further")
         }
         Action::Capabilities { old, new } => format!("capabilities {old:#x} → {new:#x}"),
         Action::Trace { target, .. } => format!("traces process {}", target.pid),
@@ -378,7 +403,7 @@ mod tests {
     #[test]
     fn rights_stand_out() {
         let mut deeds = Deeds::default();
-        let action = Action::Signal { signal: 9, target: Target { pid: 7, process: None } };
+        let action = Action::Signal { signal: 9, target: Target { pid: 7, inner: false, process: None } };
         for _ in 0..2 {
             let security = Security { action: action.clone(), call: "kill", error: Some(1), operations: 1 };
             deeds.take(&observed(Kind::Security(Box::new(security))));

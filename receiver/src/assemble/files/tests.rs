@@ -29,6 +29,7 @@ fn event(deed: FileDeed, path: &str) -> FileEvent {
         created: false,
         opened: false,
         closed: false,
+        mapped: false,
     }
 }
 
@@ -177,4 +178,59 @@ proptest! {
         prop_assert_eq!(told.iter().map(|file| file.operations).sum::<u64>(), expected);
         prop_assert!(files.slots.is_empty() && files.due.is_empty() && files.processes.is_empty());
     }
+}
+
+#[test]
+fn a_file_that_got_its_name_later_is_told_by_it() {
+    let (mut files, mut out, info) = (files(), Vec::new(), info(1));
+    let unnamed = FileEvent { flags: 0o20_200_001, ..open("/w/#12") };
+    files.event(&info, MS, &unnamed, &mut out);
+    files.event(&info, 2 * MS, &FileEvent { closed: false, ..close("/w/#12", 1, 3) }, &mut out);
+    let place = |path: &str| Place { path: path.into(), resolved: true };
+    let link = FileEvent { other: Some(place("/w/final")), flags: 0, ..event(FileDeed::Link, "/w/#12") };
+    files.event(&info, 3 * MS, &link, &mut out);
+    files.event(&info, 4 * MS, &close("/w/#12", 1, 4), &mut out);
+    files.finish(&mut out);
+    let told = told(&mut out);
+    let written: u64 = told.iter().filter(|file| file.path == "/w/final").filter_map(|file| file.written).sum();
+    assert_eq!(written, 7, "{told:#?}");
+    assert!(told.iter().any(|file| file.path == "/w/final" && file.created), "{told:#?}");
+    let old: Vec<Deed> = told.iter().filter(|file| file.path == "/w/#12").map(|file| file.deed).collect();
+    assert_eq!(old, [Deed::Link]);
+    assert!(files.named.is_empty());
+}
+
+#[test]
+fn capabilities_of_a_file_are_sensitive_and_other_labels_are_not() {
+    let (mut files, mut out, info) = (files(), Vec::new(), info(1));
+    let set = |name: &str| FileEvent {
+        other: Some(Place { path: name.into(), resolved: false }),
+        ..event(FileDeed::Setxattr, "/w/tool")
+    };
+    files.event(&info, MS, &set("security.capability"), &mut out);
+    let security = out.iter().any(|observation| matches!(&observation.kind, Kind::Security(_)));
+    let told = told(&mut out);
+    assert_eq!(told.first().and_then(|file| file.sensitive.as_deref()), Some("capabilities"));
+    assert!(security);
+    files.event(
+        &info,
+        MS,
+        &FileEvent { place: Place { path: "/w/b".into(), resolved: true }, ..set("system.posix_acl_access") },
+        &mut out,
+    );
+    files.finish(&mut out);
+    assert!(self::told(&mut out).iter().all(|file| file.sensitive.is_none()));
+}
+
+#[test]
+fn a_mapped_file_is_told_without_bytes_and_a_mere_close_not_at_all() {
+    let (mut files, mut out, info) = (files(), Vec::new(), info(1));
+    files.event(&info, MS, &open("/a"), &mut out);
+    files.event(&info, 2 * MS, &FileEvent { mapped: true, ..close("/a", 0, 0) }, &mut out);
+    let mapped = told(&mut out);
+    assert!(mapped[0].mapped && mapped[0].written.is_none());
+    assert_eq!(mapped[0].operations, 2);
+    files.event(&info, 3 * MS, &close("/b", 0, 0), &mut out);
+    files.finish(&mut out);
+    assert!(told(&mut out).is_empty());
 }

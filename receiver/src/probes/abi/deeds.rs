@@ -23,9 +23,12 @@ const UNREADABLE: u32 = 5;
 const CREATED: u32 = 1;
 const OPENED: u32 = 2;
 const CLOSED: u32 = 4;
+const MAPPED: u32 = 8;
 
 /// `CALL_MEMFD_EXEC`.
 const MEMFD_EXEC: u32 = u32::MAX;
+/// `CALL_RING`.
+const RING: u32 = u32::MAX - 1;
 
 /// A system call on a file.
 pub(super) fn file(bytes: &[u8]) -> Option<FileEvent> {
@@ -43,13 +46,17 @@ pub(super) fn file(bytes: &[u8]) -> Option<FileEvent> {
         9 => FileDeed::Chown,
         10 => FileDeed::Mkdir,
         11 => FileDeed::Rmdir,
+        12 => FileDeed::Setxattr,
+        13 => FileDeed::Removexattr,
         _ => return None,
     };
-    let (place, other) = places(bytes, FILE, deed == FileDeed::Symlink)?;
+    let verbatim = matches!(deed, FileDeed::Symlink | FileDeed::Setxattr | FileDeed::Removexattr);
+    let (place, other) = places(bytes, FILE, verbatim)?;
     let bits = word(80)?;
     Some(FileEvent {
         deed,
-        place: place?,
+        // A name that cannot be read, from a directory that is the root.
+        place: place.unwrap_or_else(|| Place { path: "…/".into(), resolved: false }),
         other,
         error: word(60)?,
         flags: word(64)?,
@@ -65,6 +72,7 @@ pub(super) fn file(bytes: &[u8]) -> Option<FileEvent> {
         created: bits & CREATED != 0,
         opened: bits & OPENED != 0,
         closed: bits & CLOSED != 0,
+        mapped: bits & MAPPED != 0,
     })
 }
 
@@ -80,8 +88,12 @@ pub(super) fn security(bytes: &[u8]) -> Option<SecurityEvent> {
         })
     };
     let number = word(120)?;
-    let call = if number == MEMFD_EXEC { "memfd_exec" } else { calls::security_name(number)? };
-    let verbatim = matches!(call, "memfd_create" | "delete_module");
+    let call = match number {
+        MEMFD_EXEC => "memfd_exec",
+        RING => "io_uring_enter",
+        number => calls::security_name(number)?,
+    };
+    let verbatim = matches!(call, "memfd_create" | "delete_module" | "add_key");
     let (place, other) = places(bytes, SECURITY, true)?;
     let place = if verbatim { verbatim_place(bytes, SECURITY) } else { place };
     Some(SecurityEvent {
@@ -94,9 +106,19 @@ pub(super) fn security(bytes: &[u8]) -> Option<SecurityEvent> {
         new: rights(96, 64)?,
         place,
         other: if call == "move_mount" { places(bytes, SECURITY, false)?.1 } else { other },
-        text: if call == "mount" { text_at(bytes, HEADER + 136, 32)? } else { String::new() },
+        text: match call {
+            "mount" | "sethostname" | "setdomainname" => text_at(bytes, HEADER + 136, 32)?,
+            "setgroups" => groups(bytes.get(HEADER + 136..HEADER + 168)?, long(16)?),
+            _ => String::new(),
+        },
         address: if call == "bind" { address(bytes.get(HEADER + 136..HEADER + 168)?) } else { None },
     })
+}
+
+/// Group ids as a text.
+fn groups(bytes: &[u8], count: u64) -> String {
+    let told = bytes.as_chunks::<4>().0.iter().map(|group| u32::from_ne_bytes(*group).to_string());
+    told.take(usize::try_from(count).unwrap_or(usize::MAX)).collect::<Vec<_>>().join(",")
 }
 
 /// A sockaddr of AF_INET or AF_INET6.
