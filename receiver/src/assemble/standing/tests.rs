@@ -58,6 +58,7 @@ fn wrote(time: u64, process: ProcessKey, path: &str) -> Frame {
         created: false,
         opened: false,
         closed: true,
+        mapped: false,
     };
     event(time, process, EventKind::File(Box::new(file)))
 }
