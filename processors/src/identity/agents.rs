@@ -25,7 +25,7 @@ const NONE: Row = Row { name: "", names: &[], scripts: &[], packages: &[], modul
 pub const AGENTS: &[Row] = &[
     Row {
         name: "claude-code",
-        names: &["claude", "claude.exe"],
+        names: &["claude"],
         packages: &["@anthropic-ai/claude-code/"],
         // It runs its built-in ripgrep and find as itself.
         helpers: &["rg", "ugrep", "bfs", "find", "grep"],
@@ -63,6 +63,13 @@ pub const AGENTS: &[Row] = &[
     },
     Row { name: "llm", scripts: &["llm"], modules: &["llm"], ..NONE },
     Row { name: "openhands", names: &["openhands"], modules: &["openhands", "openhands.core.main"], ..NONE },
+    Row { name: "continue", scripts: &["cn"], packages: &["@continuedev/cli/"], ..NONE },
+    Row { name: "nanocoder", scripts: &["nanocoder"], packages: &["@nanocollective/nanocoder/"], ..NONE },
+    Row { name: "grok-cli", scripts: &["grok"], packages: &["@vibe-kit/grok-cli/"], ..NONE },
+    Row { name: "kilocode", names: &["kilo"], packages: &["@kilocode/cli"], ..NONE },
+    Row { name: "kimi-cli", names: &["kimi-cli"], scripts: &["kimi"], ..NONE },
+    // Its client starts a server of its own, which makes the calls.
+    Row { name: "mistral-vibe", names: &["vibe-rs", "vibe-acp", "vibe-app-server"], scripts: &["vibe"], ..NONE },
     Row { name: "cursor-agent", names: &["cursor-agent"], packages: &["/cursor-agent/versions/"], ..NONE },
 ];
 

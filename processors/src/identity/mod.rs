@@ -183,7 +183,9 @@ fn recognise(info: &ProcessInfo, program: Program<'_>) -> Option<&'static Row> {
 
 /// The native installer of claude-code puts the executable at `…/claude/versions/2.1.197`.
 fn is_executable_of(row: &Row, info: &ProcessInfo) -> bool {
-    row.names.contains(&info.executable_name())
+    let name = info.executable_name();
+    // Packages of npm put their program under one name for all systems.
+    row.names.contains(&name.strip_suffix(".exe").unwrap_or(name))
         || (row.name == "claude-code" && info.executable.contains("/claude/versions/"))
 }
 
