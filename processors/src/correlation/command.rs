@@ -176,9 +176,16 @@ impl Commands {
                 temporary || self.texts.iter().any(|text| words(text).iter().any(|word| base_name(&word.text) == name))
             }
             Program::Module(_) => false,
-            Program::Executable => !info.args.iter().skip(1).any(|arg| is_code_flag(arg) || arg == "--eval"),
+            Program::Executable => reads_input(info),
         }
     }
+}
+
+/// True for a shell or an interpreter that reads from its input what it is to run.
+pub fn reads_input(info: &ProcessInfo) -> bool {
+    is_interpreter(called_as(info))
+        && program(info) == Program::Executable
+        && !info.args.iter().skip(1).any(|arg| is_code_flag(arg) || arg == "--eval")
 }
 
 fn strings(value: &Value) -> Option<Vec<String>> {

@@ -1,14 +1,30 @@
 //! Processes that may be a call's: they wait, with all that descends from them, until the agent has gone on.
 
-use pipeline::{Observation, ProcessKey};
+use pipeline::{Kind, Observation, ProcessKey, observation::ProcessPhase};
 
 use super::{
     Correlation,
+    command::reads_input,
     state::{Decided, Held, Waits},
 };
 
 /// Most observations that wait for decisions.
 const HELD: usize = 32_768;
+
+impl Held {
+    /// True if the process has ended.
+    pub(super) fn ended(&self) -> bool {
+        self.observations.iter().any(|o| {
+            self.observations.first().is_some_and(|first| first.process.key == o.process.key)
+                && matches!(&o.kind, Kind::Process(p) if matches!(p.phase, ProcessPhase::Exit(_)))
+        })
+    }
+
+    /// True for a shell that reads what it runs and has not ended.
+    pub(super) fn waits_for_more(&self) -> bool {
+        self.observations.first().is_some_and(|first| reads_input(&first.process)) && !self.ended()
+    }
+}
 
 impl Correlation {
     /// Keeps an observation until it is known whether the agent had already gone on when it happened.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use pipeline::{
     Kind, Observation, ProcessKey, SpanContext, Timestamp,
     observation::{
-        AgentTurn, Evidence, Finding, Link, LossReason, Match, ModelCall, Part, ProcessInfo, ProcessPhase, Severity,
-        ToolCall, ToolContent, ToolResult, TurnEnd, Usage, parsed_json,
+        AgentTurn, Evidence, Finding, Link, LossReason, Match, ModelCall, Part, ProcessInfo, Severity, ToolCall,
+        ToolContent, ToolResult, TurnEnd, Usage, parsed_json,
     },
 };
 
@@ -15,7 +15,7 @@ use super::{
     command::{Commands, starts_agent},
     config::Instrumented,
     gateway, ids,
-    state::{Decided, Held, LastCall, Linked, Tool, ToolRef, Turn, Waits},
+    state::{Decided, LastCall, Linked, Tool, ToolRef, Turn, Waits},
     subagents,
 };
 
@@ -356,13 +356,17 @@ impl Correlation {
             .held
             .iter()
             .filter_map(|(root, held)| match &held.waits {
-                Waits::Call(tool) if tool.turn == id => Some((*root, *tool, held.executed)),
+                Waits::Call(tool) if tool.turn == id => Some((*root, *tool, held)),
                 Waits::Call(_) | Waits::Server { .. } => None,
             })
+            // A shell that still waits for more to run is the agent's own: calls to come are run by it as well.
+            .map(|(root, tool, held)| {
+                let before = gone_on.map_or(exit, |gone_on| held.executed <= gone_on);
+                (root, if before && !held.waits_for_more() { Decided::Runs(tool) } else { Decided::Nothing })
+            })
             .collect();
-        for (root, tool, executed) in waiting {
-            let before = gone_on.map_or(exit, |gone_on| executed <= gone_on);
-            self.release(root, if before { Decided::Runs(tool) } else { Decided::Nothing }, out);
+        for (root, decided) in waiting {
+            self.release(root, decided, out);
         }
         self.settle_served(id, out);
     }
@@ -502,16 +506,10 @@ impl Correlation {
         if now < self.deadline {
             return;
         }
-        let ended = |held: &Held| {
-            held.observations.iter().any(|o| {
-                held.observations.first().is_some_and(|first| first.process.key == o.process.key)
-                    && matches!(&o.kind, Kind::Process(p) if matches!(p.phase, ProcessPhase::Exit(_)))
-            })
-        };
         let running = |turn: &Turn| turn.tools.values().any(|tool| tool.process.is_some_and(|p| p.exit.is_none()));
         let mut idle = Vec::new();
         for (id, turn) in self.turns.iter_mut().filter(|(_, turn)| turn.deadline <= now) {
-            if running(turn) || self.held.values().any(|held| held.waits.is_turn(*id) && !ended(held)) {
+            if running(turn) || self.held.values().any(|held| held.waits.is_turn(*id) && !held.ended()) {
                 turn.deadline = now.plus(self.config.turn_idle_timeout.0);
             } else {
                 idle.push((*id, turn.ended));

@@ -213,6 +213,31 @@ fn a_sole_child_is_linked_once_the_agent_has_gone_on() {
 }
 
 #[test]
+fn a_shell_that_runs_all_calls_is_none_of_them() {
+    let mut world = agent();
+    world.call(10, user(&[1]).asks("a", "make all"));
+    world.spawn(11, 10, &["bash"]);
+    world.spawn(12, 11, &["make", "all"]);
+    world.exit(12, 0);
+    world.call(10, results(&[1, 2, 3], &["a"]).asks("b", "make more"));
+    world.spawn(13, 11, &["make", "more"]);
+    world.exit(13, 2);
+    world.call(10, results(&[1, 2, 3, 4, 5], &["b"]).asks("c", "cd /x && ls | wc -l"));
+    world.spawn(14, 11, &["ls"]);
+    world.exit(14, 0);
+    world.call(10, results(&[1, 2, 3, 4, 5, 6, 7], &["c"]));
+    world.exit(11, 0);
+    for (id, pid) in [("a", 12), ("b", 13)] {
+        let (tool, context) = world.tool(id);
+        assert_eq!((tool.matched, tool.process), (Some(Match::Command), Some(key(pid))));
+        assert_eq!(world.above(pid), Some(context.span_id));
+    }
+    assert_eq!(world.tool("c").0.process, None);
+    assert_eq!(world.above(14), Some(world.contexts(11, "Exec")[0].span_id));
+    assert_eq!(world.findings(), 0);
+}
+
+#[test]
 fn a_sole_child_of_the_next_request_or_one_of_two_is_not_linked() {
     let mut world = agent();
     let first = world.call(10, user(&[1]).asks("a", "make all"));
