@@ -42,6 +42,8 @@ struct Rows {
     /// In the order in which they came.
     rows: Vec<Row>,
     security: Vec<(String, bool, u64)>,
+    /// What matters for security beyond those.
+    beyond: u64,
     more: u64,
     temporary: u64,
 }
@@ -186,7 +188,7 @@ impl Rows {
             let failed = !matches!(security.action, Action::Memfd { .. } | Action::IoUring { .. });
             self.security.push((line, failed, security.operations));
         } else {
-            self.more += 1;
+            self.beyond += security.operations;
         }
     }
 
@@ -202,10 +204,14 @@ impl Rows {
                 (text::escape(&if *count > 1 { format!("{line}  {count}×") } else { line.clone() }), *failed)
             })
             .collect();
+        if self.beyond > 0 {
+            lines.push((format!("! … {} more of this kind", self.beyond), true));
+        }
         let (special, plain): (Vec<&Row>, Vec<&Row>) = self.rows.iter().partition(|row| row.sensitive.is_some());
-        // What a version control system keeps for itself comes last.
-        let (inner, mut plain): (Vec<&Row>, Vec<&Row>) = plain.into_iter().partition(|row| row.path.contains("/.git/"));
-        plain.extend(inner);
+        // What a version control system keeps for itself comes last, then what changed nothing.
+        let (mut plain, failed): (Vec<&Row>, Vec<&Row>) = plain.into_iter().partition(|row| !row.failed());
+        plain.sort_by_key(|row| row.path.contains("/.git/"));
+        plain.extend(failed);
         for row in special.iter().take(ROWS).chain(plain.iter().take(ROWS)) {
             lines.push((text::escape(&row.line(&short)), row.sensitive.is_some() || row.failed()));
         }
@@ -409,5 +415,29 @@ mod tests {
             deeds.take(&observed(Kind::Security(Box::new(security))));
         }
         assert_eq!(deeds.lines(SPAN), [("! SIGKILL to process 7  EPERM  2×".to_owned(), true)]);
+    }
+
+    #[test]
+    fn what_is_beyond_the_bound_is_counted_as_what_it_is() {
+        let mut deeds = Deeds::default();
+        for pid in 0..ROWS as u32 + 3 {
+            let action = Action::Signal { signal: 9, target: Target { pid, process: None } };
+            deeds.take(&observed(Kind::Security(Box::new(Security {
+                action,
+                call: "kill",
+                error: None,
+                operations: 2,
+            }))));
+        }
+        let lines = deeds.lines(SPAN);
+        assert_eq!(lines.len(), ROWS + 1);
+        assert_eq!(lines[ROWS], ("! … 6 more of this kind".to_owned(), true));
+    }
+
+    #[test]
+    fn what_changed_nothing_comes_last() {
+        let refused = File { error: Some(2), ..File::new(Deed::Write, "/w/a") };
+        let lines = shown(vec![refused, written("/w/.git/config"), written("/w/b")]);
+        assert_eq!(lines, ["b  created, 3 B written", ".git/config  created, 3 B written", "a  changed ENOENT <"]);
     }
 }
