@@ -420,8 +420,8 @@ mod tests {
     #[test]
     fn what_is_beyond_the_bound_is_counted_as_what_it_is() {
         let mut deeds = Deeds::default();
-        for pid in 0..ROWS as u32 + 3 {
-            let action = Action::Signal { signal: 9, target: Target { pid, process: None } };
+        for pid in 0..ROWS as i64 + 3 {
+            let action = Action::Signal { signal: 9, target: Target { pid, inner: false, process: None } };
             deeds.take(&observed(Kind::Security(Box::new(Security {
                 action,
                 call: "kill",
