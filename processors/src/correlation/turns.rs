@@ -197,10 +197,16 @@ impl Correlation {
             };
             return next.or_else(retry);
         }
+        // Of what serves a model's API not every thread has a turn: one that began alike may have had other calls.
+        let serves = self.processes.get(&agent).is_some_and(|proc| proc.info.serves_models);
+        let others_results = |turn: &Turn| {
+            serves && !call.thread.tool_results.is_empty() && turn.tools.values().any(|tool| tool.id.is_some())
+        };
         let continued = open()
             .filter(|(_, turn)| !turn.messages.is_empty() && messages.starts_with(&turn.messages) && after(turn))
             // The same again after an answer is another thread that was told the same.
             .filter(|(_, turn)| messages.len() > turn.messages.len() || turn.last.failed.is_some())
+            .filter(|(_, turn)| !others_results(turn))
             // `max_by_key` takes the last of equals: the list is newest first, so it is turned round.
             .collect::<Vec<_>>()
             .into_iter()
