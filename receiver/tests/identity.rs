@@ -407,23 +407,24 @@ fn what_runs_in_other_namespaces_is_told_by_the_hosts_ids_and_its_own_paths() {
     let program = folder.join("tool");
     fs::copy("/bin/cat", &program).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let inner = folder.join("inner");
     // A file system that nobody outside sees, with the program, a folder to work in and a file.
     let script = format!(
-        "mkdir /tmp/onlooker-inner && mount -t tmpfs none /tmp/onlooker-inner && cd /tmp/onlooker-inner && \
+        "mkdir {1} && mount -t tmpfs none {1} && cd {1} && \
          mkdir work && cp {0} inner-tool && cd work && echo hello > note && rm note && echo $$ && exec ../inner-tool - /dev/null",
-        program.display()
+        program.display(),
+        inner.display()
     );
     let mut waiting = Waiting::start("unshare", &["-pfm", "--mount-proc", "sh", "-c", &script]);
     let inside: u32 = waiting.line().parse().unwrap();
     watch.await_exec(&["../inner-tool", "-", "/dev/null"]);
     waiting.end();
-    let _ = fs::remove_dir("/tmp/onlooker-inner");
     let told = watch.stop();
     assert_eq!(inside, 1, "it has a process id of its own");
     let [tool] = execs(&told, &["../inner-tool"])[..] else { panic!() };
     assert_ne!(tool.key.tgid, 1);
-    assert_eq!(tool.executable, "/tmp/onlooker-inner/inner-tool");
-    assert_eq!(tool.cwd.as_deref(), Some("/tmp/onlooker-inner/work"));
+    assert_eq!(Path::new(&tool.executable), inner.join("inner-tool"));
+    assert_eq!(tool.cwd.as_deref().map(Path::new), Some(inner.join("work").as_path()));
     assert_eq!(tool.args, ["../inner-tool", "-", "/dev/null"]);
     assert!(tool.build.is_some(), "its file was read in its own view");
     assert_eq!(tool.user.as_deref(), Some("root"));
@@ -432,14 +433,14 @@ fn what_runs_in_other_namespaces_is_told_by_the_hosts_ids_and_its_own_paths() {
     assert_eq!(shell.parent, Some(unshare.key), "parents are the host's, too");
     let note: Vec<&File> = told
         .iter()
-        .filter(|observation| observation.process.key == tool.key)
         .filter_map(|observation| match &observation.kind {
             Kind::File(file) if file.path.ends_with("note") => Some(file.as_ref()),
             _ => None,
         })
         .collect();
+    // Written by the shell and removed by a child.
     assert_eq!(note.len(), 2, "{note:?}");
-    assert!(note.iter().all(|file| file.path == "/tmp/onlooker-inner/work/note"), "{note:?}");
+    assert!(note.iter().all(|file| Path::new(&file.path) == inner.join("work/note")), "{note:?}");
 }
 
 #[test]
@@ -541,21 +542,27 @@ async fn the_kubelets_word_is_on_what_a_pod_does_and_in_the_recording() {
             eprintln!("SKIPPED {test}: {error}");
             return;
         }
-        let told = tokio::spawn(async move {
-            let mut told = Vec::new();
+        let told = Arc::new(tokio::sync::Mutex::new(Vec::new()));
+        let seen = told.clone();
+        let collected = tokio::spawn(async move {
             while let Some(batch) = batches.recv().await {
-                told.extend(batch.observations);
+                seen.lock().await.extend(batch.observations);
             }
-            told
         });
         if live {
-            tokio::task::block_in_place(|| Waiting::start("sh", &["-c", &script]).end());
+            let waiting = Waiting::start("sh", &["-c", &script]);
+            // As long as it lives, /proc can be read.
+            while execs(&told.lock().await[..], &["cat", "-", "/dev/null"]).is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            tokio::task::block_in_place(|| waiting.end());
         } else {
             receiver.finished().await;
         }
         receiver.stop().await.unwrap();
         drop(receiver);
-        all.push(told.await.unwrap());
+        collected.await.unwrap();
+        all.push(std::mem::take(&mut *told.lock().await));
     }
     drop(one);
     let [live, replayed] = &all[..] else { panic!() };

@@ -115,7 +115,7 @@ async fn receive(
         record: record.map(Into::into),
         id: kind.into(),
         telemetry: Arc::new(Telemetry::default()),
-        shared: Arc::new(pipeline::Shared { providers, ..Default::default() }),
+        shared: Arc::new(pipeline::Shared { providers }),
     };
     let config = match kind {
         "ebpf" => Node::Map(

@@ -45,6 +45,12 @@ const ENDED: usize = 1024;
 /// Names of users that are remembered.
 const USERS: usize = 4096;
 
+/// Cgroups that are remembered.
+const PLACES: usize = 4096;
+
+/// Id of the root of the cgroups of v2: on hosts with v1 nearly everything is there, wherever it is in v1.
+const ROOT: u64 = 1;
+
 /// All known processes. At most one per process id.
 ///
 /// A process found in /proc has a start time rounded to clock ticks. It keeps that key for good, so that everything
@@ -60,6 +66,8 @@ pub struct Table {
     pods: Pods,
     /// Names of users as facts told them, by container and id.
     users: HashMap<(Option<String>, u32), String>,
+    /// Path and surroundings of cgroups as facts told them, by id.
+    places: HashMap<u64, (String, Option<Arc<Workload>>)>,
 }
 
 impl Table {
@@ -73,6 +81,7 @@ impl Table {
             ended: VecDeque::new(),
             pods: Pods::default(),
             users: HashMap::new(),
+            places: HashMap::new(),
         }
     }
 
@@ -174,7 +183,9 @@ impl Table {
         let surroundings = facts.as_ref().and_then(|facts| surroundings(facts, &self.pods));
         if let Some(facts) = &facts {
             self.learn_user(surroundings.as_deref(), exec.uid, facts.user.as_deref());
+            self.learn_place(exec.cgroup_id, facts.cgroup.as_deref(), surroundings.as_ref());
         }
+        let place = self.places.get(&exec.cgroup_id).cloned();
         let known = self.get(key).is_some();
         let clock = self.clock;
         let slot = self.entry(key);
@@ -184,7 +195,7 @@ impl Table {
         }
         let old = slot.info.clone();
         // One that was gone before /proc could be read lives where it did before, or where its parent does.
-        let near = if known && old.cgroup.is_some() {
+        let near = if known && (old.cgroup.is_some() || slot.cgroup_id.is_some()) {
             Some((old.clone(), slot.cgroup_id))
         } else {
             above.map(|(info, .., id)| (info, id))
@@ -192,10 +203,16 @@ impl Table {
         // Unless it has moved since.
         let near = near.filter(|(_, id)| id.is_none_or(|id| id == exec.cgroup_id)).map(|(info, _)| info);
         slot.cgroup_id = Some(exec.cgroup_id);
-        let cgroup = facts.as_ref().and_then(|facts| facts.cgroup.clone()).or_else(|| near.as_ref()?.cgroup.clone());
-        // The same place, the same surroundings.
-        let same = near.as_ref().filter(|near| near.cgroup == cgroup);
-        let workload = surroundings.or_else(|| same?.workload.clone());
+        let (cgroup, workload) = match (facts.as_ref().and_then(|facts| facts.cgroup.clone()), place) {
+            // The same place, the same surroundings.
+            (Some(path), _) => {
+                let same = near.filter(|near| near.cgroup.as_ref() == Some(&path));
+                (Some(path), surroundings.or_else(|| same?.workload.clone()))
+            }
+            // Others told of that place.
+            (None, Some((path, workload))) => (Some(path), workload),
+            (None, None) => near.map(|near| (near.cgroup.clone(), near.workload.clone())).unwrap_or_default(),
+        };
         let executable = facts.as_ref().and_then(|facts| facts.executable.clone());
         slot.info = Arc::new(ProcessInfo {
             key: old.key,
@@ -227,6 +244,14 @@ impl Table {
         slot
     }
 
+    fn learn_place(&mut self, id: u64, path: Option<&str>, workload: Option<&Arc<Workload>>) {
+        let Some(path) = path.filter(|_| id > ROOT) else { return };
+        if self.places.len() >= PLACES && !self.places.contains_key(&id) {
+            self.places.clear();
+        }
+        self.places.insert(id, (path.to_owned(), workload.cloned()));
+    }
+
     fn learn_user(&mut self, workload: Option<&Workload>, uid: u32, name: Option<&str>) {
         let key = user_key(workload, uid);
         match name {
@@ -244,12 +269,20 @@ impl Table {
     /// What the kubelet told: known processes of those pods are completed, later ones when they come.
     pub fn pods(&mut self, told: &Told) {
         let changed = self.pods.learn(told);
+        let completed = |workload: &Option<Arc<Workload>>| {
+            let mut workload = Workload::clone(workload.as_deref()?);
+            workload.pod_uid.as_ref().filter(|uid| changed.contains(uid.as_str()))?;
+            self.pods.complete(&mut workload);
+            Some(Arc::new(workload))
+        };
         for entry in self.entries.values_mut() {
-            let Some(workload) = &entry.info.workload else { continue };
-            if workload.pod_uid.as_ref().is_some_and(|uid| changed.contains(uid.as_str())) {
-                let mut workload = Workload::clone(workload);
-                self.pods.complete(&mut workload);
-                Arc::make_mut(&mut entry.info).workload = Some(Arc::new(workload));
+            if let Some(workload) = completed(&entry.info.workload) {
+                Arc::make_mut(&mut entry.info).workload = Some(workload);
+            }
+        }
+        for (_, workload) in self.places.values_mut() {
+            if let Some(completed) = completed(workload) {
+                *workload = Some(completed);
             }
         }
     }
@@ -421,6 +454,12 @@ mod tests {
         let moved = Exec { cgroup_id: 77, ..exec };
         let info = table.exec(key(8, 90_000_000), &moved, 97_000_000).info.clone();
         assert_eq!((info.cgroup.as_deref(), info.user.as_deref(), info.exec_count), (None, None, 3));
+        // But somebody looked there before.
+        table.facts(&Facts { process: key(9, 1), cgroup: Some("/b.service".into()), ..Facts::default() });
+        table.exec(key(9, 1), &moved, 98_000_000);
+        let info = table.exec(key(8, 90_000_000), &moved, 99_000_000).info.clone();
+        assert_eq!(info.cgroup.as_deref(), Some("/b.service"));
+        assert_eq!(info.workload.as_ref().and_then(|workload| workload.unit.as_deref()), Some("b.service"));
     }
 
     #[test]

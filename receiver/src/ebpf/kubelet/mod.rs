@@ -212,7 +212,8 @@ fn settle(shared: &Shared, outcome: Result<Vec<Pod>, String>, deliver: &Deliver)
             } else if !state.asked {
                 tracing::info!(pods = state.known.len(), "The kubelet answers.");
             }
-            if !(told.pods.is_empty() && told.gone.is_empty()) && !deliver(told) {
+            let nothing = told.pods.is_empty() && told.gone.is_empty();
+            if !nothing && !deliver(told) {
                 // It is told again with the next answer.
                 state.known.clear();
             }
