@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -146,6 +146,10 @@ impl Waiting {
         line.trim().to_owned()
     }
 
+    fn go(&mut self) {
+        writeln!(self.0.stdin.as_mut().unwrap(), "go").unwrap();
+    }
+
     fn end(mut self) {
         drop(self.0.stdin.take());
         assert!(self.0.wait().unwrap().success());
@@ -280,9 +284,11 @@ fn moved(test: &str, hierarchy: &str) -> Option<()> {
     let watch = watch(test, root.path())?;
     let before = Proc::new("/proc").cgroup(std::process::id()).unwrap();
     for (at, place) in places.iter().enumerate() {
-        let script = format!("echo $$ > {}; exec cat - /dev/null", cgroups.door(place));
+        let script = format!("read go; echo $$ > {}; exec cat - /dev/null", cgroups.door(place));
         let name = format!("place-{at}");
-        let waiting = Waiting::start("sh", &["-c", &script, &name]);
+        let mut waiting = Waiting::start("sh", &["-c", &script, &name]);
+        watch.await_exec(&["sh", "-c", &script, &name]);
+        waiting.go();
         watch.await_exec(&["cat", "-", "/dev/null"]);
         waiting.end();
         watch.frames.lock().unwrap().iter_mut().for_each(|frame| {
@@ -494,7 +500,7 @@ fn kubelet() -> std::net::SocketAddr {
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
             while lines.next().is_some_and(|line| !line.is_empty()) {}
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
-            let _ = std::io::Write::write_all(&mut stream, (head + &answer).as_bytes());
+            let _ = stream.write_all((head + &answer).as_bytes());
         }
     });
     address
