@@ -459,9 +459,9 @@ fn what_runs_below_another_root_is_told_by_its_own_paths() {
     let script = r#"
 import os, sys
 top = sys.argv[1]
-os.makedirs(top + "/work")
+os.makedirs(top + "/inside")
 os.chroot(top)
-os.chdir("/work")
+os.chdir("/inside")
 open("note", "w").write("x")
 os.unlink("note")
 os.mkdir("/deep")
@@ -480,7 +480,7 @@ os.mkdir("/deep")
     paths.sort();
     assert_eq!(fs::metadata(folder.join("deep")).unwrap().uid(), 0);
     eprintln!("{paths:?}");
-    assert!(paths.iter().all(|(_, path)| path == "/work/note" || path == "/deep"), "{paths:?}");
+    assert!(paths.iter().all(|(_, path)| path == "/inside/note" || path == "/deep"), "{paths:?}");
 }
 
 /// A kubelet that is none, on loopback: it tells one invented pod.
