@@ -16,7 +16,7 @@ receivers: {ebpf: {agents: %s, include: [%s]}}
 processors: {identity: , provider: , correlation: }
 exporters: {file: {path: %s}}
 service:
-  telemetry: {logs: {level: info}}
+  telemetry: {logs: {level: debug}}
   pipelines:
     traces: {receivers: [ebpf], processors: [identity, provider, correlation], exporters: [file]}
     logs: {receivers: [ebpf], processors: [identity, provider, correlation], exporters: [file]}
@@ -97,18 +97,23 @@ class Watcher:
     """onlooker as a service; ready when its liveness file is there."""
 
     def __init__(self, binary, folder, agents):
+        self.folder = folder
         path = f"{folder}/config.yaml"
         with open(path, "w") as file:
             alone = "{exe: /nowhere/at/all}" if agents == "rules" else ""
             file.write(CONFIG % (agents, alone, f"{folder}/out.jsonl"))
         self.log = open(f"{folder}/log", "w+")
         self.process = subprocess.Popen([binary, "--config", path], stderr=self.log)
-        while "Everything is ready" not in open(f"{folder}/log").read():
-            if self.process.poll() is not None:
-                sys.exit(open(f"{folder}/log").read())
+        # What starts once, as the search of libraries, is not what is measured, and nobody is watched for some seconds.
+        self.expect("System calls are let go", 60)
+
+    def expect(self, line, seconds):
+        """Waits for a line of the log."""
+        end = time.monotonic() + seconds
+        while line not in open(f"{self.folder}/log").read():
+            if self.process.poll() is not None or time.monotonic() > end:
+                sys.exit(f"onlooker did not say: {line}\n" + open(f"{self.folder}/log").read())
             time.sleep(0.05)
-        # What starts once, as the search of libraries, is not what is measured.
-        time.sleep(1)
 
     def used(self):
         with open(f"/proc/{self.process.pid}/stat") as file:

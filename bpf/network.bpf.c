@@ -229,22 +229,16 @@ static __always_inline struct socket *socket_of(__u32 fd, struct file **file)
 	return BPF_CORE_READ(*file, private_data);
 }
 
-/* /sys/kernel/tracing/events/syscalls/sys_enter_connect/format */
-struct enter_connect {
-	__u64 common;
-	__u64 nr;
-	__u64 fd;
-};
-
-SEC("tracepoint/syscalls/sys_enter_connect")
-int network_enter_connect(struct enter_connect *ctx)
+SEC("raw_tp/sys_enter")
+int network_enter_connect(__u64 *ctx)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
-	__u32 tgid = thread >> 32;
-	if (!watched(tgid))
-		return 0;
+	struct registers *registers = (void *)ctx[0];
 	struct file *file;
-	struct socket *socket = socket_of(ctx->fd, &file);
+	__u64 fd = 0;
+	if (bpf_probe_read_kernel(&fd, sizeof(fd), &registers->di))
+		return 0;
+	struct socket *socket = socket_of(fd, &file);
 	if (!socket)
 		return 0;
 	struct calling calling = {
@@ -292,11 +286,11 @@ static __always_inline void follow(struct file *file, __u32 tgid, __u16 type)
 	bpf_map_update_elem(&SOCKETS, &id, &fresh, BPF_ANY);
 }
 
-SEC("tracepoint/syscalls/sys_exit_connect")
-int network_connect(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int network_connect(__u64 *ctx)
 {
 	struct registers registers;
-	if (arguments(&registers))
+	if (!arguments(ctx, &registers))
 		return 0;
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct calling *calling = bpf_map_lookup_elem(&CALLING, &thread);
@@ -313,7 +307,7 @@ int network_connect(struct exit *ctx)
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	__u16 type = BPF_CORE_READ(socket, type);
 	int internet = family == AF_INET || family == AF_INET6;
-	__s64 result = ctx->result;
+	__s64 result = ctx[1];
 	int pending = result == -EINPROGRESS || result == -EALREADY || result == -EINTR ||
 		      (result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK);
 	if (internet && type == SOCK_STREAM && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP) {
@@ -370,11 +364,11 @@ int network_connect(struct exit *ctx)
 	return 0;
 }
 
-SEC("tracepoint/syscalls/sys_exit_listen")
-int network_listen(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int network_listen(__u64 *ctx)
 {
 	struct registers registers;
-	if (arguments(&registers))
+	if (!arguments(ctx, &registers))
 		return 0;
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct file *file;
@@ -387,7 +381,7 @@ int network_listen(struct exit *ctx)
 		return 0;
 	read_ends(&event->event, sk);
 	event->event.type = BPF_CORE_READ(socket, type);
-	event->event.error = ctx->result < 0 ? -ctx->result : 0;
+	event->event.error = (__s64)ctx[1] < 0 ? -(__s64)ctx[1] : 0;
 	event->event.backlog = registers.si;
 	if (event->event.family == AF_UNIX)
 		read_bound_path(event, sk);
@@ -396,14 +390,14 @@ int network_listen(struct exit *ctx)
 }
 
 /* accept, accept4 */
-static __always_inline int accepted(struct exit *ctx)
+static __always_inline int accepted(__u64 *ctx)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 	__u32 tgid = thread >> 32;
-	if (ctx->result < 0 || !watched(tgid))
+	if ((__s64)ctx[1] < 0)
 		return 0;
 	struct file *file;
-	struct socket *socket = socket_of(ctx->result, &file);
+	struct socket *socket = socket_of(ctx[1], &file);
 	if (!socket)
 		return 0;
 	struct sock *sk = BPF_CORE_READ(socket, sk);
@@ -434,14 +428,14 @@ static __always_inline int accepted(struct exit *ctx)
 	return 0;
 }
 
-SEC("tracepoint/syscalls/sys_exit_accept")
-int network_accept(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int network_accept(__u64 *ctx)
 {
 	return accepted(ctx);
 }
 
-SEC("tracepoint/syscalls/sys_exit_accept4")
-int network_accept4(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int network_accept4(__u64 *ctx)
 {
 	return accepted(ctx);
 }

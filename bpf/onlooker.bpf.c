@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
 /* All probe families as one object. */
+#include "calls.bpf.c"
 #include "process.bpf.c"
 #include "tls.bpf.c"
 #include "rustls.bpf.c"
@@ -7,7 +8,6 @@
 #include "go.bpf.c"
 #include "socket.bpf.c"
 #include "network.bpf.c"
-#include "calls.bpf.c"
 #include "file.bpf.c"
 #include "security.bpf.c"
 

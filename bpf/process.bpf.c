@@ -221,19 +221,8 @@ int process_exit(__u64 *ctx)
 /* Files whose mapping was told already. */
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 16384); __type(key, struct file_id); __type(value, __u8); } MAPPED SEC(".maps");
 
-/* /sys/kernel/tracing/events/syscalls/sys_enter_mmap/format: eight bytes of common fields, the number, arguments. */
-struct enter_mmap {
-	__u64 common;
-	__u64 nr;
-	__u64 addr, len, prot, flags, fd, off;
-};
-
-SEC("tracepoint/syscalls/sys_enter_mmap")
-int file_map(struct enter_mmap *ctx)
+static __always_inline int mapped(__u32 fd)
 {
-	if (!(ctx->prot & PROT_EXEC))
-		return 0;
-	__u32 fd = ctx->fd;
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	__u32 tgid = pid_tgid >> 32;
 	if ((__s32)fd < 0 || !wanted(tgid))
@@ -266,4 +255,30 @@ int file_map(struct enter_mmap *ctx)
 	fill_header(&event->header, EVENT_MAP, sizeof(*event), tgid, (__u32)pid_tgid, leader_start(task));
 	bpf_ringbuf_submit(event, BPF_RB_FORCE_WAKEUP);
 	return 0;
+}
+
+/* For watched processes only. */
+SEC("raw_tp/sys_enter")
+int file_map(__u64 *ctx)
+{
+	struct registers *registers = (void *)ctx[0];
+	__u64 protection = 0, fd = 0;
+	if (!bpf_probe_read_kernel(&protection, sizeof(protection), &registers->dx) && protection & PROT_EXEC &&
+	    !bpf_probe_read_kernel(&fd, sizeof(fd), &registers->r8))
+		return mapped(fd);
+	return 0;
+}
+
+/* /sys/kernel/tracing/events/syscalls/sys_enter_mmap/format: eight bytes of common fields, the number, arguments. */
+struct enter_mmap {
+	__u64 common;
+	__u64 nr;
+	__u64 addr, len, prot, flags, fd, off;
+};
+
+/* For all processes, where there are no perf events (receiver/src/probes/mappings.rs). */
+SEC("tracepoint/syscalls/sys_enter_mmap")
+int file_map_all(struct enter_mmap *ctx)
+{
+	return ctx->prot & PROT_EXEC ? mapped(ctx->fd) : 0;
 }

@@ -18,6 +18,12 @@
 #define MSG_PEEK 0x2
 #define MSG_TRUNC 0x20
 #define DNS_PORT 53
+/* include/asm/unistd_64.h: the calls that file.bpf.c looks at, too */
+#define CALL_READ 0
+#define CALL_WRITE 1
+#define CALL_CLOSE 3
+#define CALL_READV 19
+#define CALL_WRITEV 20
 
 /* How often the beginning of a call is looked at before a socket is given up. */
 #define LOOKS 32
@@ -595,41 +601,21 @@ __attribute__((noinline)) int moved(void)
 	return 0;
 }
 
-/* /sys/kernel/tracing/events/syscalls/sys_exit_…/format: eight bytes of common fields, the number, the result. */
-struct exit {
-	__u64 common;
-	__u64 nr;
-	__s64 result;
-};
-
-/* The size of a kernel stack (arch/x86/include/asm/page_64_types.h), for kernels that have no helper to find its end. */
-#define STACK (16 << 10)
-
-/* The arguments of the call that this thread returns from. 1: it is not watched, or they cannot be read. */
-static __always_inline int arguments(struct registers *registers)
+/* The arguments of the call that returns. 0: they cannot be read. */
+static __always_inline int arguments(__u64 *ctx, struct registers *registers)
 {
-	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	if (!watched(tgid))
-		return 1;
-	void *saved;
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
-		saved = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	} else {
-		struct task_struct *task = (void *)bpf_get_current_task();
-		saved = BPF_CORE_READ(task, stack) + STACK - sizeof(*registers);
-	}
-	return bpf_probe_read_kernel(registers, sizeof(*registers), saved) != 0;
+	return bpf_probe_read_kernel(registers, sizeof(*registers), (void *)ctx[0]) == 0;
 }
 
 /* read, write, sendto, recvfrom */
-static __always_inline int plain(struct exit *ctx, __u64 write, int datagram)
+static __always_inline int plain(__u64 *ctx, __u64 write, int datagram)
 {
 	struct registers registers;
-	if (ctx->result <= 0 || arguments(&registers))
+	if ((__s64)ctx[1] <= 0 || !arguments(ctx, &registers))
 		return 0;
 	if (datagram && !write && registers.r10 & (MSG_PEEK | MSG_TRUNC))
 		return 0;
-	__u64 size = ctx->result;
+	__u64 size = ctx[1];
 	struct moving *moving = scratch();
 	if (!moving)
 		return 0;
@@ -644,17 +630,17 @@ static __always_inline int plain(struct exit *ctx, __u64 write, int datagram)
 }
 
 /* readv, writev */
-static __always_inline int vectored(struct exit *ctx, __u64 write)
+static __always_inline int vectored(__u64 *ctx, __u64 write)
 {
 	struct registers registers;
-	if (ctx->result <= 0 || arguments(&registers))
+	if ((__s64)ctx[1] <= 0 || !arguments(ctx, &registers))
 		return 0;
 	struct moving *moving = scratch();
 	if (!moving)
 		return 0;
 	moving->move = (struct move){
 		.fd = (__u32)registers.di,
-		.size = ctx->result,
+		.size = ctx[1],
 		.vector = registers.si,
 		.vectors = registers.dx,
 		.write = write,
@@ -682,58 +668,66 @@ static __always_inline int message(__u32 fd, __u64 at, __u64 size, __u64 write)
 	return moved();
 }
 
-SEC("tracepoint/syscalls/sys_exit_read")
-int socket_read(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int socket_read(__u64 *ctx)
 {
-	return plain(ctx, 0, 0);
+	plain(ctx, 0, 0);
+	AFTER(ctx, &RETURNS, CALL_READ);
+	return 0;
 }
 
-SEC("tracepoint/syscalls/sys_exit_write")
-int socket_write(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int socket_write(__u64 *ctx)
 {
-	return plain(ctx, 1, 0);
+	plain(ctx, 1, 0);
+	AFTER(ctx, &RETURNS, CALL_WRITE);
+	return 0;
 }
 
-SEC("tracepoint/syscalls/sys_exit_recvfrom")
-int socket_recvfrom(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int socket_recvfrom(__u64 *ctx)
 {
 	return plain(ctx, 0, 1);
 }
 
-SEC("tracepoint/syscalls/sys_exit_sendto")
-int socket_sendto(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int socket_sendto(__u64 *ctx)
 {
 	return plain(ctx, 1, 1);
 }
 
-SEC("tracepoint/syscalls/sys_exit_readv")
-int socket_readv(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int socket_readv(__u64 *ctx)
 {
-	return vectored(ctx, 0);
+	vectored(ctx, 0);
+	AFTER(ctx, &RETURNS, CALL_READV);
+	return 0;
 }
 
-SEC("tracepoint/syscalls/sys_exit_writev")
-int socket_writev(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int socket_writev(__u64 *ctx)
 {
-	return vectored(ctx, 1);
+	vectored(ctx, 1);
+	AFTER(ctx, &RETURNS, CALL_WRITEV);
+	return 0;
 }
 
-SEC("tracepoint/syscalls/sys_exit_recvmsg")
-int socket_recvmsg(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int socket_recvmsg(__u64 *ctx)
 {
 	struct registers registers;
-	if (ctx->result <= 0 || arguments(&registers) || registers.dx & (MSG_PEEK | MSG_TRUNC))
+	if ((__s64)ctx[1] <= 0 || !arguments(ctx, &registers) || registers.dx & (MSG_PEEK | MSG_TRUNC))
 		return 0;
-	return message(registers.di, registers.si, ctx->result, 0);
+	return message(registers.di, registers.si, ctx[1], 0);
 }
 
-SEC("tracepoint/syscalls/sys_exit_sendmsg")
-int socket_sendmsg(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int socket_sendmsg(__u64 *ctx)
 {
 	struct registers registers;
-	if (ctx->result <= 0 || arguments(&registers))
+	if ((__s64)ctx[1] <= 0 || !arguments(ctx, &registers))
 		return 0;
-	return message(registers.di, registers.si, ctx->result, 1);
+	return message(registers.di, registers.si, ctx[1], 1);
 }
 
 /* One of several messages. A global function, so that the verifier looks at it once. */
@@ -746,15 +740,15 @@ __attribute__((noinline)) int one_message(__u64 fd, __u64 at, __u64 write)
 	return 0;
 }
 
-static __always_inline int messages(struct exit *ctx, __u64 write)
+static __always_inline int messages(__u64 *ctx, __u64 write)
 {
 	struct registers registers;
-	if (ctx->result <= 0 || arguments(&registers))
+	if ((__s64)ctx[1] <= 0 || !arguments(ctx, &registers))
 		return 0;
 	if (!write && registers.r10 & (MSG_PEEK | MSG_TRUNC))
 		return 0;
 	for (int i = 0; i < MESSAGES; i++) {
-		if (i >= ctx->result)
+		if (i >= (__s64)ctx[1])
 			break;
 		one_message(registers.di, registers.si + i * (sizeof(struct message) + 8), write);
 	}
@@ -762,35 +756,25 @@ static __always_inline int messages(struct exit *ctx, __u64 write)
 }
 
 /* The resolver of glibc asks for both kinds of addresses in one call; QUIC sends and receives many datagrams in one. */
-SEC("tracepoint/syscalls/sys_exit_sendmmsg")
-int socket_sendmmsg(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int socket_sendmmsg(__u64 *ctx)
 {
 	return messages(ctx, 1);
 }
 
-SEC("tracepoint/syscalls/sys_exit_recvmmsg")
-int socket_recvmmsg(struct exit *ctx)
+SEC("raw_tp/sys_exit")
+int socket_recvmmsg(__u64 *ctx)
 {
 	return messages(ctx, 0);
 }
 
-/* /sys/kernel/tracing/events/syscalls/sys_enter_close/format */
-struct enter_close {
-	__u64 common;
-	__u64 nr;
-	__u64 fd;
-};
-
 /* At entry: at the exit the descriptor is free. Other descriptors of the socket in the same process are rare; what they
  * move is then told as of another connection. */
-SEC("tracepoint/syscalls/sys_enter_close")
-int socket_close(struct enter_close *ctx)
+static __always_inline int closed(__u32 fd)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 	__u32 tgid = thread >> 32;
-	if (!watched(tgid))
-		return 0;
-	struct file *file = file_of(ctx->fd);
+	struct file *file = file_of(fd);
 	if (!file)
 		return 0;
 	struct connection id = {.object = BPF_CORE_READ(file, f_inode, i_ino), .tgid = tgid};
@@ -822,5 +806,16 @@ int socket_close(struct enter_close *ctx)
 	event->received = received;
 	fill_header(&event->header, EVENT_SOCKET_CLOSE, sizeof(*event), tgid, thread, leader_start((struct task_struct *)bpf_get_current_task()));
 	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("raw_tp/sys_enter")
+int socket_close(__u64 *ctx)
+{
+	struct registers *registers = (void *)ctx[0];
+	__u64 fd = 0;
+	if (!bpf_probe_read_kernel(&fd, sizeof(fd), &registers->di))
+		closed(fd);
+	AFTER(ctx, &ENTRIES, CALL_CLOSE);
 	return 0;
 }

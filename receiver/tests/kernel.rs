@@ -67,7 +67,7 @@ fn watch_with(test: &str, options: Options) -> Option<Watch> {
     let options = Options { scope: Scope::Tree, watch_children: true, ..options };
     match Probes::load(options) {
         Ok(mut probes) => {
-            let foreign = probes.status().iter().find(|line| line.name == "process/ids" && line.error.is_some());
+            let foreign = probes.status().into_iter().find(|line| line.name == "process/ids" && line.error.is_some());
             if let Some(line) = foreign {
                 eprintln!("SKIPPED {test}: {}", line.error.as_deref().unwrap_or_default());
                 return None;

@@ -164,6 +164,25 @@ fn line(observation: &Observation, folder: &str, other: u16) -> Option<String> {
     })
 }
 
+/// Whether this process has a program at the entry of all system calls (proc_pid_fdinfo(5)).
+fn system_calls_are_seen() -> bool {
+    let descriptors = std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
+    let mut texts = descriptors.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+    texts.any(|text| text.lines().any(|line| line.split_whitespace().eq(["tp_name:", "sys_enter"])))
+}
+
+/// Whether something comes to be, within so many seconds.
+fn within(seconds: u64, what: impl Fn() -> bool) -> bool {
+    let end = std::time::Instant::now() + Duration::from_secs(seconds);
+    while !what() {
+        if std::time::Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    true
+}
+
 struct Run {
     pid: u32,
     folder: tempfile::TempDir,
@@ -213,7 +232,10 @@ async fn what_was_done_before_the_first_call_is_told_with_its_times() {
     let runs = Arc::new(std::sync::Mutex::new(Vec::new()));
     let (into, given) = (runs.clone(), ports.clone());
     let work = move || {
+        // Nobody is watched: system calls cost nobody anything, until somebody may become an agent.
+        assert!(within(60, || !system_calls_are_seen()), "they are seen though nobody is watched");
         let quiet = run(&given, "2", false);
+        assert!(system_calls_are_seen());
         let calling = run(&given, "2", true);
         into.lock().unwrap().extend([quiet, calling]);
     };

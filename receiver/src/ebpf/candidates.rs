@@ -82,9 +82,9 @@ impl Candidates {
     pub fn exec(&mut self, event: &Event, exec: &Exec, proc: &Proc, tls: bool) {
         self.running.remove(&event.process.tgid);
         let Some(program) = exec.program.filter(|_| self.lookback > 0) else { return };
-        // The kernel side knows it.
+        // The kernel side knows it, but not that its system calls are to be seen again.
         if self.likely.contains(&program) {
-            return;
+            return self.kernel.wake();
         }
         if !self.unlikely.contains(&program) || tls {
             let name = proc.executable(event.process.tgid);

@@ -13,7 +13,7 @@ use crate::{
     Error,
     assemble::Command,
     event::Program,
-    probes::{Delivery, Options, Probes, Reader, Scope, socket::Capture, tls::Links},
+    probes::{Delivery, Options, Probes, Reader, Scope, Switch, socket::Capture, tls::Links},
     targets::{discovery::Attach, plan::Plan},
 };
 
@@ -22,7 +22,7 @@ const HELD: u64 = 64 << 20;
 
 /// A kernel side that several threads use.
 #[derive(Clone)]
-pub struct Shared(Arc<Mutex<Loaded>>);
+pub struct Shared(Arc<Mutex<Loaded>>, Option<Switch>);
 
 struct Loaded {
     probes: Probes,
@@ -52,7 +52,9 @@ impl Shared {
             // Where rules decide, there is nothing to become.
             lookback: if tree || config.agents == Agents::Rules { Duration::ZERO } else { config.lookback.0 },
         };
-        Ok(Self(Arc::new(Mutex::new(Loaded { probes: Probes::load(options)? }))))
+        let probes = Probes::load(options)?;
+        let switch = probes.switch();
+        Ok(Self(Arc::new(Mutex::new(Loaded { probes })), switch))
     }
 
     fn lock(&self) -> MutexGuard<'_, Loaded> {
@@ -91,6 +93,18 @@ impl Shared {
         self.lock().probes.candidate(process, until);
     }
 
+    /// The kernel side itself found a candidate: its system calls are to be seen.
+    pub fn wake(&self) {
+        if let Some(switch) = &self.1 {
+            switch.on();
+        }
+    }
+
+    /// Whether system calls of watched processes are seen now; none if nothing is to be seen of them.
+    pub fn sees_calls(&self) -> Option<bool> {
+        self.1.as_ref().map(Switch::is_on)
+    }
+
     /// Takes out of the kernel side what was a candidate and is none any more.
     pub fn sweep(&self) {
         self.lock().probes.sweep();
@@ -98,7 +112,7 @@ impl Shared {
 
     /// Per probe: its name, and why it does not work, if it does not.
     pub fn status(&self) -> Vec<(String, Option<String>)> {
-        self.lock().probes.status().iter().map(|probe| (probe.name.clone(), probe.error.clone())).collect()
+        self.lock().probes.status().into_iter().map(|probe| (probe.name, probe.error)).collect()
     }
 
     /// Losses so far, by reason.

@@ -1,15 +1,19 @@
-//! `calls.bpf.c`: the two programs that hand system calls of watched processes to `file.bpf.c` and `security.bpf.c`, and
-//! which call goes to which program.
+//! `calls.bpf.c`: the two programs that hand system calls of watched processes to those that look at them, and which call
+//! goes to which program.
 
 use std::collections::BTreeMap;
 
 use aya::{
     Ebpf,
     maps::{Array, MapData, ProgramArray},
-    programs::RawTracePoint,
+    programs::{ProgramError, RawTracePoint},
 };
 
-use super::{ProbeStatus, chain, process::hint};
+use super::{
+    ProbeStatus, chain,
+    process::hint,
+    switch::{Point, Switch},
+};
 
 /// A program, when it runs, and for which calls.
 pub(super) struct Program {
@@ -41,9 +45,16 @@ pub(super) fn security_name(number: u32) -> Option<&'static str> {
     calls.into_iter().find(|(known, _)| *known == i64::from(number)).map(|(_, name)| *name)
 }
 
+/// System calls there can be (`SYSCALL_NUMBERS`).
+const NUMBERS: u32 = 512;
+
 /// The kernel's tables of programs; they empty themselves when this is dropped.
 #[derive(Default)]
-pub(super) struct Calls(Option<Tables>, Vec<(&'static str, String)>);
+pub(super) struct Calls {
+    tables: Option<Tables>,
+    /// What failed of what goes before the probes of processes.
+    failed: Vec<(&'static str, String)>,
+}
 
 struct Tables {
     syscalls: Array<MapData, u32>,
@@ -56,21 +67,25 @@ impl Calls {
     pub fn attach_first(&mut self, ebpf: &mut Ebpf, groups: &[&Group]) {
         for (program, tracepoint) in groups.iter().flat_map(|group| group.first) {
             if let Err(error) = attach(ebpf, program, tracepoint) {
-                self.1.push((program, error));
+                self.failed.push((program, error));
             }
         }
     }
 
-    /// Loads each program on its own, and hands calls to those that loaded.
-    pub fn attach(&mut self, ebpf: &mut Ebpf, groups: &[&Group]) -> Vec<ProbeStatus> {
+    /// Loads each program on its own, and hands calls to those that loaded: of two for the same call, first to that of the
+    /// earlier group. Gives what lets all calls go, and takes them up again.
+    pub fn attach(&mut self, ebpf: &mut Ebpf, groups: &[&Group]) -> (Vec<ProbeStatus>, Option<Switch>) {
         if groups.is_empty() {
-            return Vec::new();
+            return (Vec::new(), None);
         }
-        let begun = self.tables(ebpf);
-        groups.iter().map(|group| self.group(ebpf, group, &begun)).collect()
+        let (begun, switch) = match self.tables(ebpf) {
+            Ok(switch) => (Ok(()), Some(switch)),
+            Err(error) => (Err(error), None),
+        };
+        (groups.iter().map(|group| self.group(ebpf, group, &begun)).collect(), switch)
     }
 
-    fn tables(&mut self, ebpf: &mut Ebpf) -> Result<(), String> {
+    fn tables(&mut self, ebpf: &mut Ebpf) -> Result<Switch, String> {
         let mut map = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("the probe object has no map {name}"));
         let failed = |error: aya::maps::MapError| chain(&error);
         let tables = Tables {
@@ -78,9 +93,13 @@ impl Calls {
             entries: ProgramArray::try_from(map("ENTRIES")?).map_err(failed)?,
             returns: ProgramArray::try_from(map("RETURNS")?).map_err(failed)?,
         };
-        self.0 = Some(tables);
-        attach(ebpf, "call_entry", "sys_enter")?;
-        attach(ebpf, "call_return", "sys_exit")
+        self.tables = Some(tables);
+        let mut point = |program: &str, tracepoint| -> Result<Point, String> {
+            let program = load(ebpf, program)?.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
+            Ok(Point { program: program.map_err(|error| chain(&error))?, tracepoint })
+        };
+        // In this order: no return is seen whose entry was not.
+        Switch::start(vec![point("call_entry", c"sys_enter")?, point("call_return", c"sys_exit")?])
     }
 
     fn group(&mut self, ebpf: &mut Ebpf, group: &Group, begun: &Result<(), String>) -> ProbeStatus {
@@ -96,7 +115,7 @@ impl Calls {
                 errors.entry(error).or_default().push(program);
             }
         }
-        for (program, error) in self.1.iter().filter(|(name, _)| group.first.iter().any(|(own, _)| own == name)) {
+        for (program, error) in self.failed.iter().filter(|(name, _)| group.first.iter().any(|(own, _)| own == name)) {
             errors.entry(error.clone()).or_default().push(program);
         }
         let errors: Vec<String> =
@@ -106,15 +125,17 @@ impl Calls {
     }
 
     fn program(&mut self, ebpf: &mut Ebpf, program: &Program) -> Result<(), String> {
-        let Some(tables) = &mut self.0 else { return Err("the kernel's tables of programs are missing".into()) };
+        let Some(tables) = &mut self.tables else { return Err("the kernel's tables of programs are missing".into()) };
         let loaded = load(ebpf, program.name)?;
         let fd = loaded.fd().map_err(|error| chain(&error))?;
         let (programs, bit) = if program.entry { (&mut tables.entries, 1) } else { (&mut tables.returns, 2) };
         for (number, _) in program.calls {
             let Ok(number) = u32::try_from(*number) else { continue };
-            programs.set(number, fd, 0).map_err(|error| chain(&error))?;
-            let bits = tables.syscalls.get(&number, 0).unwrap_or_default() | bit;
-            tables.syscalls.set(number, bits, 0).map_err(|error| chain(&error))?;
+            let bits = tables.syscalls.get(&number, 0).unwrap_or_default();
+            // The second row: the program of the first goes on to it (`AFTER`, calls.bpf.c).
+            let row = if bits & bit == 0 { 0 } else { NUMBERS };
+            programs.set(row + number, fd, 0).map_err(|error| chain(&error))?;
+            tables.syscalls.set(number, bits | bit, 0).map_err(|error| chain(&error))?;
         }
         Ok(())
     }

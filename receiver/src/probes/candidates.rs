@@ -71,6 +71,12 @@ impl Watched {
         self.programs.insert(key, 1, 0).map_err(|error| Error::Kernel(chain(&error)))
     }
 
+    /// Whether nobody is watched and nobody a candidate at this time (ns since boot).
+    pub(super) fn is_empty(&self, time: u64) -> bool {
+        let mut watches = self.processes.iter().filter_map(Result::ok);
+        !watches.any(|(_, [_, until])| until == 0 || until > time)
+    }
+
     /// Takes out those whose time was over before `time` (ns since boot), with what was counted of their open files: their
     /// closes are not seen any more.
     pub(super) fn sweep(&mut self, time: u64) {

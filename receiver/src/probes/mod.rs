@@ -6,12 +6,14 @@ pub mod abi;
 mod calls;
 mod candidates;
 mod file;
-pub mod network;
+mod mappings;
+mod network;
 mod positions;
 pub mod process;
 mod reader;
 mod security;
 pub mod socket;
+mod switch;
 pub mod tls;
 
 use aya::{
@@ -20,9 +22,16 @@ use aya::{
 };
 use pipeline::ProcessKey;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 pub use reader::{Delivery, Reader, now};
+pub use switch::Switch;
 
 use crate::{Error, event::Program};
 
@@ -138,6 +147,14 @@ pub struct Probes {
     status: Vec<ProbeStatus>,
     tls: tls::Programs,
     calls: calls::Calls,
+    /// Host scope: system calls are let go while nobody is watched.
+    switch: Option<Switch>,
+    /// For how many sweeps in a row nobody was.
+    idle: u32,
+    /// Host scope: files that are mapped executable, until the reader takes it.
+    mappings: Option<mappings::Mappings>,
+    /// Mappings for which their ring had no room.
+    mappings_lost: Arc<AtomicU64>,
 }
 
 impl Probes {
@@ -186,21 +203,39 @@ impl Probes {
             status: Vec::new(),
             tls: tls::Programs::default(),
             calls: calls::Calls::default(),
+            switch: None,
+            idle: 0,
+            mappings: None,
+            mappings_lost: Arc::default(),
             ebpf,
         };
         probes.configure()?;
+        let mapped = process::GROUPS.iter().filter(|_| options.scope == Scope::Tree);
+        let sockets = socket::GROUPS.iter().filter(|_| options.capture.any());
+        let network = network::GROUPS.iter().filter(|_| options.capture.network);
         let files = file::GROUPS.iter().filter(|_| options.files != Files::Off);
-        let groups: Vec<_> = files.chain(security::GROUPS.iter().filter(|_| options.security)).collect();
+        let security = security::GROUPS.iter().filter(|_| options.security);
+        let groups: Vec<_> = mapped.chain(sockets).chain(network).chain(files).chain(security).collect();
         probes.status.push(own_namespace());
         probes.calls.attach_first(&mut probes.ebpf, &groups);
         probes.status.extend(process::attach(&mut probes.ebpf));
-        if options.capture.any() {
-            probes.status.extend(socket::attach(&mut probes.ebpf));
+        if options.scope == Scope::Host {
+            let opened = mappings::Mappings::open(probes.mappings_lost.clone());
+            let outcome = match opened {
+                Ok(mappings) => {
+                    probes.mappings = Some(mappings);
+                    Ok(())
+                }
+                Err(error) => {
+                    tracing::debug!(error, "A tracepoint tells mapped files: all system calls are a little slower.");
+                    process::attach_mappings(&mut probes.ebpf).map_err(|other| format!("{error}; {other}"))
+                }
+            };
+            probes.status.push(process::mapped(outcome));
         }
-        if options.capture.network {
-            probes.status.extend(network::attach(&mut probes.ebpf));
-        }
-        probes.status.extend(probes.calls.attach(&mut probes.ebpf, &groups));
+        let (status, switch) = probes.calls.attach(&mut probes.ebpf, &groups);
+        probes.status.extend(status);
+        probes.switch = switch;
         probes.status.extend(probes.tls.load(&mut probes.ebpf));
         Ok(probes)
     }
@@ -210,8 +245,19 @@ impl Probes {
     }
 
     /// What works, one line a probe.
-    pub fn status(&self) -> &[ProbeStatus] {
-        &self.status
+    pub fn status(&self) -> Vec<ProbeStatus> {
+        let lost = self.switch.as_ref().and_then(Switch::error).map(|error| ProbeStatus {
+            name: "process/calls".into(),
+            purpose: "system calls of processes that are watched again after nobody was",
+            error: Some(error),
+            hint: Some("restart onlooker".into()),
+        });
+        self.status.iter().cloned().chain(lost).collect()
+    }
+
+    /// What takes system calls up again, when somebody is about to be watched; none where nothing is seen of them.
+    pub fn switch(&self) -> Option<Switch> {
+        self.switch.clone()
     }
 
     /// Whether what this very process forks from now on is watched.
@@ -222,6 +268,7 @@ impl Probes {
 
     /// Watches a process; what it forks from now on is watched by the kernel side itself.
     pub fn watch(&mut self, process: ProcessKey) -> Result<(), Error> {
+        self.wake();
         self.watched.watch(process)
     }
 
@@ -244,13 +291,26 @@ impl Probes {
     /// Host scope: this process runs such a program, and is treated as watched until a time (ns since boot), if it is not
     /// watched anyway.
     pub fn candidate(&mut self, process: ProcessKey, until: u64) {
+        self.wake();
         self.watched.candidate(process, until);
     }
 
-    /// Takes out those whose time as candidates is over for long.
+    /// Takes out those whose time as candidates is over for long. Host scope: lets system calls go, if nobody is left for the
+    /// second time in a row.
     pub fn sweep(&mut self) {
         let keep = u64::from(self.settings[4]) * 1_000_000;
         self.watched.sweep(now().saturating_sub(keep));
+        self.idle = if self.watched.is_empty(now()) { self.idle.saturating_add(1) } else { 0 };
+        if let Some(switch) = self.switch.as_ref().filter(|_| self.idle >= 2 && self.settings[1] == 1) {
+            switch.off();
+        }
+    }
+
+    fn wake(&mut self) {
+        self.idle = 0;
+        if let Some(switch) = &self.switch {
+            switch.on();
+        }
     }
 
     /// Copies nothing more from this connection until its TLS object is freed.
@@ -270,7 +330,7 @@ impl Probes {
 
     /// Starts the thread that reads the rings.
     pub fn start_reader(&mut self, limit: u64, delivery: Box<dyn Delivery>) -> Result<Reader, Error> {
-        Reader::start(&mut self.ebpf, limit, delivery)
+        Reader::start(&mut self.ebpf, self.mappings.take(), limit, delivery)
     }
 
     /// Cumulative losses in the kernel, by reason.
@@ -279,7 +339,8 @@ impl Probes {
             let values = u32::try_from(index).ok().and_then(|index| self.drops.get(&index, 0).ok());
             values.map_or(0, |values| values.iter().sum())
         };
-        DROP_REASONS.iter().enumerate().map(|(index, name)| (*name, sum(index))).collect()
+        let mappings = ("mapping_ring_full", self.mappings_lost.load(Ordering::Relaxed));
+        DROP_REASONS.iter().enumerate().map(|(index, name)| (*name, sum(index))).chain([mappings]).collect()
     }
 }
 
@@ -380,6 +441,13 @@ pub fn doctor() -> Vec<ProbeStatus> {
     match Probes::load(options) {
         Ok(mut probes) => {
             lines.append(&mut probes.status);
+            let mappings = mappings::Mappings::open(Arc::default()).map(drop);
+            let mappings = line(
+                "process/map.all",
+                "TLS libraries that other processes load, at no cost for others",
+                mappings.map_err(Error::Kernel),
+            );
+            lines.push(mappings);
             lines.push(probes.tls.try_out(&mut probes.ebpf));
         }
         Err(error) => lines.push(line("maps", "rings and tables in the kernel", Err(error))),

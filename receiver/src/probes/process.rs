@@ -5,7 +5,11 @@ use aya::{
     programs::{RawTracePoint, TracePoint},
 };
 
-use super::{ProbeStatus, chain};
+use super::{
+    ProbeStatus,
+    calls::{Group, Program},
+    chain,
+};
 
 /// Loads and attaches each program on its own.
 pub fn attach(ebpf: &mut Ebpf) -> Vec<ProbeStatus> {
@@ -14,8 +18,7 @@ pub fn attach(ebpf: &mut Ebpf) -> Vec<ProbeStatus> {
         ("process_fork", "sched_process_fork", "process/fork", "children of watched processes"),
         ("process_exit", "sched_process_exit", "process/exit", "exit codes and signals"),
     ];
-    let mut status: Vec<ProbeStatus> = raw
-        .into_iter()
+    raw.into_iter()
         .map(|(program, tracepoint, name, purpose)| {
             let result = match ebpf.program_mut(program).map(<&mut RawTracePoint>::try_from) {
                 Some(Ok(program)) => {
@@ -25,27 +28,41 @@ pub fn attach(ebpf: &mut Ebpf) -> Vec<ProbeStatus> {
             };
             ProbeStatus { name: name.into(), purpose, hint: hint(&result), error: result.err() }
         })
-        .collect();
-    let result = with_tracefs(|| match ebpf.program_mut("file_map").map(<&mut TracePoint>::try_from) {
+        .collect()
+}
+
+/// Attaches to `mmap` of all processes.
+pub(super) fn attach_mappings(ebpf: &mut Ebpf) -> Result<(), String> {
+    with_tracefs(|| match ebpf.program_mut("file_map_all").map(<&mut TracePoint>::try_from) {
         Some(Ok(program)) => program
             .load()
             .and_then(|()| program.attach("syscalls", "sys_enter_mmap"))
             .map(drop)
             .map_err(|error| chain(&error)),
-        _ => Err("the probe object has no program file_map".into()),
-    });
-    status.push(ProbeStatus {
-        name: "process/map".into(),
-        purpose: "TLS libraries that a running process loads",
-        hint: hint(&result),
-        error: result.err(),
-    });
-    status
+        _ => Err("the probe object has no program file_map_all".into()),
+    })
 }
+
+/// Name and purpose of what tells mapped files.
+const MAP: (&str, &str) = ("process/map", "TLS libraries that a running process loads");
+
+/// Whether mapped files of all processes are told.
+pub(super) fn mapped(result: Result<(), String>) -> ProbeStatus {
+    ProbeStatus { name: MAP.0.into(), purpose: MAP.1, hint: hint(&result), error: result.err() }
+}
+
+/// What is attached for processes at system calls, where only watched ones count.
+pub(super) const GROUPS: &[Group] = &[Group {
+    name: MAP.0,
+    purpose: MAP.1,
+    programs: &[Program { name: "file_map", entry: true, calls: &[(libc::SYS_mmap, "mmap")] }],
+    tracepoints: &[],
+    first: &[],
+}];
 
 /// Does something that needs tracefs. Where nobody mounted it (containers, minimal systems), it is mounted for this one
 /// thread only, in a mount namespace that ends with the thread: the host stays as it was.
-pub(super) fn with_tracefs(work: impl FnOnce() -> Result<(), String> + Send) -> Result<(), String> {
+fn with_tracefs(work: impl FnOnce() -> Result<(), String> + Send) -> Result<(), String> {
     const TRACEFS: &str = "/sys/kernel/tracing";
     if std::path::Path::new(TRACEFS).join("events").exists()
         || std::path::Path::new("/sys/kernel/debug/tracing/events").exists()

@@ -21,7 +21,7 @@ use aya::{
 };
 use rustix::event::epoll;
 
-use super::{abi, positions::Positions};
+use super::{abi, mappings::Mappings, positions::Positions};
 use crate::{
     Error,
     event::{Event, EventKind},
@@ -65,7 +65,12 @@ pub fn now() -> u64 {
 
 impl Reader {
     /// Starts the thread. `limit` bounds the bytes of events that are held back.
-    pub(super) fn start(ebpf: &mut Ebpf, limit: u64, delivery: Box<dyn Delivery>) -> Result<Self, Error> {
+    pub(super) fn start(
+        ebpf: &mut Ebpf,
+        mappings: Option<Mappings>,
+        limit: u64,
+        delivery: Box<dyn Delivery>,
+    ) -> Result<Self, Error> {
         let mut map =
             |name: &str| ebpf.take_map(name).ok_or_else(|| Error::Kernel(format!("the map {name} is in use already")));
         let failed = |error: aya::maps::MapError| Error::Kernel(super::chain(&error));
@@ -90,6 +95,7 @@ impl Reader {
             files,
             security,
             payload,
+            mappings,
             asleep,
             wakes,
             held,
@@ -141,6 +147,8 @@ struct Rounds {
     files: Ring,
     security: Ring,
     payload: Ring,
+    /// Files that are mapped. They do not wake it either, and are no events of a run: only what is found in them matters.
+    mappings: Option<Mappings>,
     asleep: Array<MapData, u32>,
     wakes: OwnedFd,
     held: Held,
@@ -167,7 +175,8 @@ impl Rounds {
             self.held.drain_until(&mut self.security, security);
             self.held.drain_until(&mut self.files, files);
             self.held.drain_urgent(&mut self.lifecycle, lifecycle, delivery.as_mut());
-            if self.held.events.len() > before {
+            let mapped = self.mappings.as_mut().is_some_and(|mappings| mappings.drain(|event| delivery.urgent(event)));
+            if mapped || self.held.events.len() > before {
                 self.busy = Instant::now();
             }
             let whole = self.payload.positions.read_until(payload)

@@ -1,11 +1,6 @@
-//! `socket.bpf.c`: sockets and pipes of watched processes, at the exits of system calls.
+//! `socket.bpf.c`: sockets and pipes of watched processes, at the returns of system calls.
 
-use aya::{Ebpf, programs::TracePoint};
-
-use super::{
-    ProbeStatus, chain,
-    process::{hint, with_tracefs},
-};
+use super::calls::{Group, Program};
 
 /// What is taken from sockets and pipes (`enum capture`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,50 +35,35 @@ impl Capture {
     }
 }
 
-/// A program, and the event it sits at.
-const PROGRAMS: &[(&str, &str, &str)] = &[
-    ("socket_read", "sys_exit_read", "socket/read"),
-    ("socket_write", "sys_exit_write", "socket/write"),
-    ("socket_recvfrom", "sys_exit_recvfrom", "socket/recvfrom"),
-    ("socket_sendto", "sys_exit_sendto", "socket/sendto"),
-    ("socket_readv", "sys_exit_readv", "socket/readv"),
-    ("socket_writev", "sys_exit_writev", "socket/writev"),
-    ("socket_recvmsg", "sys_exit_recvmsg", "socket/recvmsg"),
-    ("socket_sendmsg", "sys_exit_sendmsg", "socket/sendmsg"),
-    ("socket_sendmmsg", "sys_exit_sendmmsg", "socket/sendmmsg"),
-    ("socket_recvmmsg", "sys_exit_recvmmsg", "socket/recvmmsg"),
-    ("socket_close", "sys_enter_close", "socket/close"),
+const USE: &str = "plain HTTP, MCP over pipes, the connections under TLS";
+
+const fn group(name: &'static str, purpose: &'static str, programs: &'static [Program]) -> Group {
+    Group { name, purpose, programs, tracepoints: &[], first: &[] }
+}
+
+const fn at(name: &'static str, calls: &'static [(i64, &'static str)]) -> Program {
+    Program { name, entry: false, calls }
+}
+
+/// What is attached for sockets. Before those of files, to which they go on.
+pub(super) const GROUPS: &[Group] = &[
+    group("socket/read", USE, &[at("socket_read", &[(libc::SYS_read, "read")])]),
+    group("socket/write", USE, &[at("socket_write", &[(libc::SYS_write, "write")])]),
+    group("socket/recvfrom", USE, &[at("socket_recvfrom", &[(libc::SYS_recvfrom, "recvfrom")])]),
+    group("socket/sendto", USE, &[at("socket_sendto", &[(libc::SYS_sendto, "sendto")])]),
+    group("socket/readv", USE, &[at("socket_readv", &[(libc::SYS_readv, "readv")])]),
+    group("socket/writev", USE, &[at("socket_writev", &[(libc::SYS_writev, "writev")])]),
+    group("socket/recvmsg", USE, &[at("socket_recvmsg", &[(libc::SYS_recvmsg, "recvmsg")])]),
+    group("socket/sendmsg", USE, &[at("socket_sendmsg", &[(libc::SYS_sendmsg, "sendmsg")])]),
+    group("socket/sendmmsg", "names that are looked up", &[at("socket_sendmmsg", &[(libc::SYS_sendmmsg, "sendmmsg")])]),
+    group(
+        "socket/recvmmsg",
+        "datagrams that are received many at a time",
+        &[at("socket_recvmmsg", &[(libc::SYS_recvmmsg, "recvmmsg")])],
+    ),
+    group(
+        "socket/close",
+        "the end of connections",
+        &[Program { name: "socket_close", entry: true, calls: &[(libc::SYS_close, "close")] }],
+    ),
 ];
-
-/// Loads and attaches each program on its own.
-pub fn attach(ebpf: &mut Ebpf) -> Vec<ProbeStatus> {
-    let mut status = Vec::new();
-    let done = with_tracefs(|| {
-        for (program, event, name) in PROGRAMS {
-            let result = match ebpf.program_mut(program).map(<&mut TracePoint>::try_from) {
-                Some(Ok(program)) => program
-                    .load()
-                    .and_then(|()| program.attach("syscalls", event))
-                    .map(drop)
-                    .map_err(|error| chain(&error)),
-                _ => Err(format!("the probe object has no program {program}")),
-            };
-            status.push(line(name, result));
-        }
-        Ok(())
-    });
-    if let Err(error) = done {
-        status = PROGRAMS.iter().map(|(_, _, name)| line(name, Err(error.clone()))).collect();
-    }
-    status
-}
-
-fn line(name: &str, result: Result<(), String>) -> ProbeStatus {
-    let purpose = match name {
-        "socket/sendmmsg" => "names that are looked up",
-        "socket/recvmmsg" => "datagrams that are received many at a time",
-        "socket/close" => "the end of connections",
-        _ => "plain HTTP, MCP over pipes, the connections under TLS",
-    };
-    ProbeStatus { name: name.into(), purpose, hint: hint(&result), error: result.err() }
-}
