@@ -16,6 +16,21 @@ struct file_id {
 /* Programs that are likely to become agents, as user space has found out. */
 struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 4096); __type(key, struct file_id); __type(value, __u8); } CANDIDATES SEC(".maps");
 
+/* Programs of which user space knows that nothing in them is to be attached to, and that they are no agents: whoever executes
+ * one wakes nobody. Empty where rules decide who is watched. */
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 4096); __type(key, struct file_id); __type(value, __u8); } ORDINARY SEC(".maps");
+
+/* How an event is given that can wait for the reader's next round. */
+static __always_inline __u64 waiting(void)
+{
+	__u32 zero = 0;
+	__u32 *asleep = bpf_map_lookup_elem(&ASLEEP, &zero);
+	if (!asleep || !*asleep)
+		return BPF_RB_NO_WAKEUP;
+	*asleep = 0;
+	return BPF_RB_FORCE_WAKEUP;
+}
+
 /* A program begins: if it is likely to become an agent, its process counts as watched for a while. Not inlined, and never
  * over what user space wrote: a process that is watched stays so. */
 static __attribute__((noinline)) int consider(__u64 inode, __u32 dev, __u32 tgid, __u64 start)
@@ -120,8 +135,11 @@ int process_exec(__u64 *ctx)
 	}
 	event->args_size = size;
 	read_cwd(task, event);
+	/* Of others the reader is to learn while they still are what they were executed as. */
+	struct file_id program = {.inode = number, .dev = dev};
+	int ordinary = bpf_map_lookup_elem(&ORDINARY, &program) && !watched(tgid);
 	fill_header(&event->header, EVENT_EXEC, sizeof(*event), tgid, BPF_CORE_READ(task, pid), leader_start(task));
-	bpf_ringbuf_submit(event, BPF_RB_FORCE_WAKEUP);
+	bpf_ringbuf_submit(event, ordinary ? waiting() : BPF_RB_FORCE_WAKEUP);
 	return 0;
 }
 
@@ -170,7 +188,7 @@ int process_fork(__u64 *ctx)
 	event->child_tgid = child_tgid;
 	event->pad = 0;
 	fill_header(&event->header, EVENT_FORK, sizeof(*event), tgid, BPF_CORE_READ(parent, pid), leader_start(parent));
-	bpf_ringbuf_submit(event, 0);
+	bpf_ringbuf_submit(event, waiting());
 	return 0;
 }
 
@@ -214,7 +232,7 @@ int process_exit(__u64 *ctx)
 	event->code = (status >> 8) & 0xff;
 	event->signal = status & 0x7f;
 	fill_header(&event->header, EVENT_EXIT, sizeof(*event), tgid, BPF_CORE_READ(task, pid), start);
-	bpf_ringbuf_submit(event, 0);
+	bpf_ringbuf_submit(event, waiting());
 	return 0;
 }
 

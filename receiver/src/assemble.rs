@@ -60,6 +60,9 @@ const GENERATIONS: usize = 16;
 /// How long after it was recognised a process's children are named to the kernel side one by one.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// A watermark goes alone this often: each time costs the threads of the pipelines a wake-up.
+const CALM: Duration = Duration::from_millis(100);
+
 /// What the kernel side is to be told. A replay has nobody to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -98,6 +101,8 @@ pub struct Assembler {
     plain: HashMap<(ProcessKey, u64), u32>,
     observer: Arc<ProcessInfo>,
     now: Timestamp,
+    /// The last watermark that was given.
+    given: Timestamp,
     /// Whether there is a recording.
     recorded: bool,
     /// The latest frame is not to be recorded.
@@ -136,6 +141,7 @@ impl Assembler {
             plain: HashMap::new(),
             observer: Arc::new(observer),
             now: Timestamp(0),
+            given: Timestamp(0),
             recorded: false,
             withheld: false,
             released: Vec::new(),
@@ -153,7 +159,7 @@ impl Assembler {
         Heartbeat { deltas, ..beat.clone() }
     }
 
-    /// Takes the next frame. Gives the new watermark, if it moved.
+    /// Takes the next frame. Gives the new watermark if there is anything before it, and else if it moved far.
     pub fn frame(
         &mut self,
         frame: &Frame,
@@ -187,6 +193,10 @@ impl Assembler {
                 let mut ready = Vec::new();
                 self.join.expire(Some(*time), &mut ready);
                 self.ready(ready, out, commands);
+                if out.is_empty() && self.now.since(self.given) < CALM {
+                    return None;
+                }
+                self.given = self.now;
                 Some(self.now)
             }
             Frame::Heartbeat(time, beat) => {

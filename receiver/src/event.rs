@@ -209,6 +209,13 @@ pub struct Program {
     pub dev: u32,
 }
 
+impl Program {
+    /// Device, as `stat` writes it, and inode.
+    pub fn file(self) -> (u64, u64) {
+        (libc::makedev(self.dev >> 20, self.dev & 0xf_ffff), self.inode)
+    }
+}
+
 /// A successful exec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exec {

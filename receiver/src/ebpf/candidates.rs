@@ -26,6 +26,8 @@ pub struct Candidates {
     kernel: Shared,
     /// For how long, ns; 0: there are no candidates.
     lookback: u64,
+    /// Whether others may be watched for another reason.
+    rules: bool,
     likely: HashSet<Program>,
     unlikely: HashSet<Program>,
     /// What runs an unlikely one, since when (ns since boot).
@@ -34,9 +36,9 @@ pub struct Candidates {
 
 impl Candidates {
     /// None is known yet.
-    pub fn new(kernel: Shared, lookback: u64) -> Self {
+    pub fn new(kernel: Shared, lookback: u64, rules: bool) -> Self {
         let (likely, unlikely) = (HashSet::new(), HashSet::new());
-        Self { kernel, lookback, likely, unlikely, running: HashMap::new() }
+        Self { kernel, lookback, rules, likely, unlikely, running: HashMap::new() }
     }
 
     /// Looks at what is installed, and at what runs: `tls` are processes with TLS functions. What a file system names
@@ -96,8 +98,16 @@ impl Candidates {
                 self.unlikely.clear();
             }
             self.unlikely.insert(program);
+            if !self.rules {
+                self.kernel.ordinary_program(program);
+            }
         }
         self.running.insert(event.process.tgid, (event.process, event.time, program));
+    }
+
+    /// Whether it is known of a program that its processes are no candidates.
+    pub fn is_unlikely(&self, exec: &Exec) -> bool {
+        exec.program.is_some_and(|program| self.unlikely.contains(&program))
     }
 
     /// A process is seen to have TLS functions, at this time (ns since boot).

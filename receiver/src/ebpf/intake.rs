@@ -10,7 +10,7 @@ use pipeline::telemetry::Counter;
 
 use super::{candidates::Candidates, host::now, kernel::Shared, kubelet::Kubelet, pending::Pending, queue::Queue};
 use crate::{
-    event::{Event, EventKind, Source},
+    event::{Event, EventKind, Program, Source},
     probes::{Delivery, tls::Links},
     record::Frame,
     targets::{
@@ -21,6 +21,9 @@ use crate::{
 
 /// In idle times the watermark moves this often.
 const IDLE: Duration = Duration::from_millis(500);
+
+/// Processes that matter to nobody so far are handed on this often: each time costs three threads a wake-up.
+const CALM: Duration = Duration::from_millis(50);
 
 /// Discovery, shared with the heartbeat and the thread that searches.
 #[derive(Clone)]
@@ -98,6 +101,8 @@ pub struct Intake {
     pub kubelet: Option<Arc<Kubelet>>,
     /// When the last tick was queued.
     pub ticked: Instant,
+    /// Frames that can wait for others.
+    pub waiting: Vec<Frame>,
 }
 
 impl Delivery for Intake {
@@ -106,7 +111,7 @@ impl Delivery for Intake {
         match &event.kind {
             EventKind::Exec(exec) => {
                 // First the file: the process may be about to send its first request.
-                self.attach(event, |targets| targets.exec(process.tgid));
+                self.attach(event, |targets| targets.exec(process.tgid, exec.program.map(Program::file)));
                 let tls = self.tls && self.targets.lock().has_tls(process.tgid);
                 self.candidates.exec(event, exec, &self.proc, tls);
                 self.facts.exec(process, event.time);
@@ -132,11 +137,18 @@ impl Delivery for Intake {
             self.account(&events);
         }
         self.read.add(events.len() as u64);
-        if events.is_empty() && self.ticked.elapsed() < IDLE {
+        let since = self.ticked.elapsed();
+        if events.is_empty() && since < if self.waiting.is_empty() { IDLE } else { CALM } {
             return;
         }
-        let mut frames = Vec::with_capacity(events.len() + 8);
+        let mut frames = std::mem::take(&mut self.waiting);
+        let mut calm = true;
         for mut event in events {
+            calm &= match &event.kind {
+                EventKind::Fork { .. } | EventKind::Exit { .. } => true,
+                EventKind::Exec(exec) => self.candidates.is_unlikely(exec),
+                _ => false,
+            };
             match &event.kind {
                 EventKind::Data(chunk) if matches!(chunk.source, Source::Tls | Source::Record) => {
                     self.candidates.tls(event.process.tgid, event.time);
@@ -152,12 +164,17 @@ impl Delivery for Intake {
             }
             frames.push(Frame::Event(event));
         }
+        if calm && since < CALM {
+            self.waiting = frames;
+            return;
+        }
         frames.push(Frame::Tick(watermark));
         self.ticked = Instant::now();
         self.dropped.add(self.queue.push(frames));
     }
 
     fn end(&mut self) {
+        self.dropped.add(self.queue.push(std::mem::take(&mut self.waiting)));
         self.queue.close();
     }
 }

@@ -88,6 +88,13 @@ impl Shared {
         }
     }
 
+    /// Nobody needs to learn at once who executes this program.
+    pub fn ordinary_program(&self, program: Program) {
+        if let Err(error) = self.lock().probes.ordinary_program(program) {
+            tracing::debug!(%error, "The kernel side did not take a program.");
+        }
+    }
+
     /// A process runs such a program, until this time (ns since boot) treated as watched.
     pub fn candidate(&self, process: ProcessKey, until: u64) {
         self.lock().probes.candidate(process, until);

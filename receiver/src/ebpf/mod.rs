@@ -131,7 +131,8 @@ impl Receiver for Ebpf {
         }
         // Where rules decide, there is nothing to become.
         let auto = header.settings.scope == Scope::Auto;
-        let mut candidates = Candidates::new(kernel.clone(), if auto { header.settings.lookback } else { 0 });
+        let lookback = if auto { header.settings.lookback } else { 0 };
+        let mut candidates = Candidates::new(kernel.clone(), lookback, !self.config.include.is_empty());
         candidates.survey(&proc, &targets.lock().tls_users());
         // Events of processes that start from here on wait in the rings until the snapshot is taken.
         let only_self = command.is_some().then(std::process::id);
@@ -153,6 +154,7 @@ impl Receiver for Ebpf {
             facts: Pending::default(),
             kubelet: kubelet.clone(),
             ticked: begun,
+            waiting: Vec::new(),
         };
         let session = Session::new(
             &header,

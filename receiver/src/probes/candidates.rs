@@ -18,6 +18,8 @@ pub(super) struct Watched {
     processes: HashMap<MapData, u32, [u64; 2]>,
     /// `struct file_id`
     programs: HashMap<MapData, [u64; 2], u8>,
+    /// The same, of programs that are none.
+    ordinary: HashMap<MapData, [u64; 2], u8>,
     /// What is counted of open files: `struct open_file`, of which the second half begins with the tgid, and
     /// `struct file_use`.
     open_files: HashMap<MapData, [u64; 2], [u64; 6]>,
@@ -31,6 +33,7 @@ impl Watched {
         Ok(Self {
             processes: HashMap::try_from(map("WATCHED")?).map_err(failed)?,
             programs: HashMap::try_from(map("CANDIDATES")?).map_err(failed)?,
+            ordinary: HashMap::try_from(map("ORDINARY")?).map_err(failed)?,
             open_files: HashMap::try_from(map("OPEN_FILES")?).map_err(failed)?,
             holders: HashMap::try_from(map("HOLDERS")?).map_err(failed)?,
         })
@@ -65,10 +68,18 @@ impl Watched {
         }
     }
 
-    /// Notes a program.
+    /// Notes a program whose processes are candidates.
     pub(super) fn program(&mut self, program: Program) -> Result<(), Error> {
         let key = [program.inode, u64::from(program.dev)];
+        // That it was not there is no error.
+        let _ = self.ordinary.remove(&key);
         self.programs.insert(key, 1, 0).map_err(|error| Error::Kernel(chain(&error)))
+    }
+
+    /// Notes a program of no interest.
+    pub(super) fn ordinary(&mut self, program: Program) -> Result<(), Error> {
+        let key = [program.inode, u64::from(program.dev)];
+        self.ordinary.insert(key, 1, 0).map_err(|error| Error::Kernel(chain(&error)))
     }
 
     /// Whether nobody is watched and nobody a candidate at this time (ns since boot).

@@ -288,6 +288,11 @@ impl Probes {
         self.watched.program(program)
     }
 
+    /// Host scope: nobody needs to learn at once who executes this program.
+    pub fn ordinary_program(&mut self, program: Program) -> Result<(), Error> {
+        self.watched.ordinary(program)
+    }
+
     /// Host scope: this process runs such a program, and is treated as watched until a time (ns since boot), if it is not
     /// watched anyway.
     pub fn candidate(&mut self, process: ProcessKey, until: u64) {

@@ -188,13 +188,19 @@ impl<A: Attach> Discovery<A> {
         }
     }
 
-    /// A process executed a program. True if something new was attached.
-    pub fn exec(&mut self, tgid: u32) -> bool {
+    /// A process executed a program: `file`, if the kernel says which. True if something new was attached.
+    pub fn exec(&mut self, tgid: u32, file: Option<FileId>) -> bool {
         let path = self.proc.executable_file(tgid);
         let before = self.table.len();
         self.users.remove(&tgid);
+        // By far the most are known, and have nothing: one look, and no file is opened.
+        if let Some(Known::Nothing(print, _)) = file.and_then(|file| self.known.get(&self.real(file)))
+            && path.metadata().map_or(true, |stat| Print::of(&stat) == *print)
+        {
+            return false;
+        }
         let name = self.proc.executable(tgid).unwrap_or_else(|| path.display().to_string());
-        if let Some(file) = self.look(&path, &name, None, true) {
+        if let Some(file) = self.look(&path, &name, file, true) {
             self.uses(tgid, file);
         }
         self.table.len() > before

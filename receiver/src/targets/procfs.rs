@@ -166,12 +166,17 @@ impl Proc {
 
     /// What an exec event does not tell: `None` if the process is gone already, or its id is another's by now.
     pub fn facts(&self, key: ProcessKey, uid: u32, names: &mut Names) -> Option<Facts> {
+        // Short ones are gone before anybody looks: that is to cost little.
+        let executable = self.executable(key.tgid);
+        if executable.is_none() && !self.is(key) {
+            return None;
+        }
         let cgroup = self.cgroup(key.tgid);
         let workload = cgroup.as_deref().and_then(|path| names.workload(path, uid));
         let facts = Facts {
             process: key,
             found: None,
-            executable: self.executable(key.tgid),
+            executable,
             build: names.builds.of(&self.executable_file(key.tgid)),
             user: self.user(key.tgid, uid, workload.as_ref(), names),
             workload,

@@ -68,7 +68,7 @@ fn each_file_is_attached_once_however_it_is_met() {
     assert!(discovery.map(5, id(&library).0, id(&library).1));
     assert!(!discovery.map(5, id(&library).0, id(&library).1));
     assert!(!discovery.map(5, id(&other).0, id(&other).1));
-    assert!(!discovery.exec(5));
+    assert!(!discovery.exec(5, None));
     discovery.path(&library);
     discovery.scan(0);
     assert!(discovery.is_done());
@@ -95,7 +95,7 @@ fn files_without_exports_are_searched_the_smallest_first() {
     fs::write(&large, large_elf(4096)).unwrap();
     mapping(&proc, 5, &[&large, &small]);
     let mut discovery = Discovery::new(Proc::new(&proc), Fake::default());
-    assert!(!discovery.exec(5));
+    assert!(!discovery.exec(5, None));
     discovery.scan(0);
     let first = discovery.next_job().unwrap();
     assert_eq!(first.file, id(&small));
@@ -158,7 +158,7 @@ fn what_never_looks_like_http_is_detached() {
         mapping(&proc, u32::from(name.as_bytes()[0]), &[&path]);
         let mut discovery = Discovery::new(Proc::new(&proc), Fake::default());
         let pid = u32::from(name.as_bytes()[0]);
-        discovery.exec(pid);
+        discovery.exec(pid, None);
         let job = discovery.next_job().unwrap();
         discovery.finish(&job, Outcome::Searched(plan("structure"), Ok(vec![9])));
         for _ in 0..proof::CALLS {
