@@ -147,6 +147,41 @@ class Stage:
         return subprocess.run([binaries / "python", "--version"], capture_output=True, text=True).stdout.split()[-1]
 
 
+SERVICE = """
+receivers: {ebpf: }
+processors: {identity: , provider: , correlation: }
+exporters: {file: {path: %s}}
+service:
+  telemetry: {logs: {level: debug}}
+  pipelines:
+    traces: {receivers: [ebpf], processors: [identity, provider, correlation], exporters: [file]}
+    logs: {receivers: [ebpf], processors: [identity, provider, correlation], exporters: [file]}
+"""
+
+
+class Service:
+    """onlooker as a service, for long with nobody to watch."""
+
+    def __init__(self, onlooker, folder, out):
+        (folder / "service.yaml").write_text(SERVICE % out)
+        self.log = folder / "service.log"
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen([onlooker, "--config", folder / "service.yaml"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        for line in ("Everything is ready", "System calls are let go"):
+            for _ in range(3000):
+                if line in self.log.read_text():
+                    break
+                if self.process.poll() is not None:
+                    sys.exit(self.log.read_text())
+                time.sleep(0.02)
+            else:
+                print(f"onlooker did not say: {line}", file=sys.stderr)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(60)
+
+
 def run(stage, client, prompt, options):
     """(ledger, spans, exit code)"""
     binaries = stage.install(client)
@@ -171,7 +206,8 @@ def run(stage, client, prompt, options):
     argv = [fill(part, values) for part in client.argv]
     if client.prepare:
         subprocess.run([fill(part, values) for part in client.prepare], cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60)
-    watched = argv if options.bare else [options.onlooker, "run", "-o", out, "--", *argv]
+    service = Service(options.onlooker, folder, out) if getattr(options, "service", False) else None
+    watched = argv if options.bare or service else [options.onlooker, "run", "-o", out, "--", *argv]
     with open(folder / "log", "w") as log:
         child = subprocess.Popen(watched, cwd=binaries.parent.parent if isinstance(client.npm, list) else work, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
@@ -183,6 +219,10 @@ def run(stage, client, prompt, options):
             except subprocess.TimeoutExpired:
                 child.kill()
             code = "timeout"
+    if service:
+        # A service learns of the end when it comes to its turn.
+        time.sleep(2)
+        service.stop()
     provider.stdin.close()
     provider.wait(10)
     truth = [json.loads(line) for line in ledger.read_text().splitlines()]
@@ -239,6 +279,7 @@ def main():
     parser.add_argument("--onlooker", default="onlooker")
     parser.add_argument("--command", default="echo one; ls / | wc -l")
     parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--service", action="store_true", help="the agent starts by itself, while onlooker runs as a service")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()

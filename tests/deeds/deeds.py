@@ -225,6 +225,7 @@ def main():
     parser.add_argument("--onlooker", default="onlooker")
     parser.add_argument("--agents", default="claude-code,codex")
     parser.add_argument("--bare", action="store_true", help="without onlooker, to see whether the agent itself works")
+    parser.add_argument("--service", action="store_true", help="the agent starts by itself, while onlooker runs as a service")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     options.home, options.command = options.home.resolve(), ""
