@@ -54,8 +54,8 @@ lint: deps ## Check format and lints
 kernel-test: deps ## As root: test the probes and the commands against this kernel
 	@[ "$$(id -u)" = 0 ] || { echo "the kernel tests need root: sudo -E env PATH=\"\$$PATH\" make kernel-test" >&2; exit 1; }
 	@[ -e /sys/kernel/btf/vmlinux ] || { echo "the kernel tests need a kernel with BTF (/sys/kernel/btf/vmlinux)" >&2; exit 1; }
-	$(CARGO) test -p onlooker-receiver --test kernel --test capture --test socket --test file --test identity --test lookback
-	ONLOOKER_E2E=1 $(CARGO) test --test e2e --test custom_path
+	$(CARGO) test --workspace --test kernel --test capture --test socket --test file --test identity --test lookback
+	ONLOOKER_E2E=1 $(CARGO) test --workspace --test e2e --test custom_path
 
 kernel-matrix: ## In qemu: test the probes against other kernels, KERNELS="vmlinuz-5.10 …"
 	@python3 tests/kernels/kernels.py $(if $(LOGS),--logs $(LOGS)) $(KERNELS)

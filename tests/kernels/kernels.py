@@ -1,6 +1,6 @@
 """Runs the kernel tests in other kernels than this machine's, in qemu without KVM.
 
-usage: kernels.py [--suites kernel,socket,file,capture] [--tests WORD,…] [--command COMMAND]
+usage: kernels.py [--suites kernel,socket,file,capture,lookback] [--tests WORD,…] [--command COMMAND]
                   [--onlooker PATH] [--logs DIR] VMLINUZ…
 
 Each VMLINUZ is a kernel image (x86_64, with BTF); nothing is fetched. The machine has one processor, no disk and no
@@ -13,7 +13,7 @@ import argparse, json, os, pathlib, shutil, subprocess, sys, sysconfig, tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 MARK = "@onlooker "
-SUITES = ["kernel", "socket", "file", "capture"]
+SUITES = ["kernel", "socket", "file", "capture", "lookback"]
 # Of this machine's programs, what the tests run.
 PROGRAMS = ["sh", "bash", "cat", "cp", "echo", "env", "false", "head", "id", "ls", "mkdir", "mktemp", "rm", "sed", "seq", "setsid", "sleep",
             "tail", "touch", "true", "uname", "wc", "awk", "grep", "ldd", "curl", "openssl"]
@@ -30,7 +30,7 @@ def build():
     """Builds the test programs and onlooker; gives their paths by name."""
     found = {}
     suites = [word for suite in SUITES for word in ("--test", suite)]
-    for what in (["test", "--no-run", "-p", "onlooker-receiver", *suites], ["build", "-p", "onlooker"]):
+    for what in (["test", "--no-run", "--workspace", *suites], ["build", "--workspace"]):
         command = [os.environ.get("CARGO", "cargo"), *what, "--message-format=json-render-diagnostics"]
         lines = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout.splitlines()
         for line in map(json.loads, lines):

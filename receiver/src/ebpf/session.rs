@@ -167,6 +167,9 @@ impl Session {
         let labels = [("receiver", self.id.as_str()), ("reason", names::QUEUE_FULL)];
         counts.push(("queue.dropped".to_owned(), self.telemetry.counter(names::KERNEL_DROPPED, &labels).get()));
         counts.push(("lookback.dropped".to_owned(), self.assembler.forgotten()));
+        if let Some(seen) = self.kernel.sees_calls() {
+            counts.push(("calls.seen".to_owned(), u64::from(seen)));
+        }
         // What became of what was seen, stage by stage (`pipeline::ledger`).
         for ((name, labels), count) in self.telemetry.snapshot() {
             if names::CHAIN.contains(&name) && (count > 0 || name == names::SEEN) {
