@@ -129,7 +129,10 @@ impl Table {
         // It was just made sure that it is there.
         let fresh = || entry(ProcessInfo { key, ..ProcessInfo::default() }, Some(key));
         let known = self.entries.entry(key.tgid).or_insert_with(fresh);
-        known.kernel_key = Some(key);
+        // Asked by the key under which it is told, nothing is learned about the kernel's.
+        if known.info.key != key {
+            known.kernel_key = Some(key);
+        }
         known
     }
 
@@ -422,6 +425,9 @@ mod tests {
         let mut table = table();
         assert_eq!(table.facts(&found(7, 50_000_000, None)), Some(key(7, 50_000_000)));
         assert_eq!(table.key(key(7, 51_234_567)), key(7, 50_000_000));
+        assert_eq!(table.entry(key(7, 51_234_567)).info.executable, "/bin/x");
+        // Asked by its own key, it still knows the kernel's.
+        assert_eq!(table.entry(key(7, 50_000_000)).info.executable, "/bin/x");
         assert_eq!(table.entry(key(7, 51_234_567)).info.executable, "/bin/x");
         // Another process with the same id, in another tick, and one in the same tick.
         assert_eq!(table.key(key(7, 61_000_000)), key(7, 61_000_000));
