@@ -39,7 +39,9 @@ static __attribute__((noinline)) int consider(__u64 inode, __u32 dev, __u32 tgid
 	struct file_id program = {.inode = inode, .dev = dev};
 	if (!config || !config->lookback || !bpf_map_lookup_elem(&CANDIDATES, &program))
 		return 0;
-	struct watch watch = {.start = start, .until = bpf_ktime_get_boot_ns() + (__u64)config->lookback * 1000000};
+	struct watch watch = {.start = start, .until = ~0ULL};
+	if (config->lookback != LOOKBACK_ALWAYS)
+		watch.until = bpf_ktime_get_boot_ns() + (__u64)config->lookback * 1000000;
 	struct watch *known = bpf_map_lookup_elem(&WATCHED, &tgid);
 	if (!known)
 		bpf_map_update_elem(&WATCHED, &tgid, &watch, BPF_NOEXIST);

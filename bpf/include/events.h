@@ -286,12 +286,15 @@ enum scope {
 	SCOPE_HOST = 1, /* every process but the excluded ones */
 };
 
+/* As long as it lives. */
+#define LOOKBACK_ALWAYS (~0U)
+
 struct config {
 	__u32 self;           /* onlooker's own tgid: never seen */
 	__u32 scope;
 	__u32 watch_children; /* 1: what `self` forks is watched */
 	__u32 capture;        /* CAPTURE_… */
-	__u32 lookback;       /* for how long a candidate is treated as watched, ms; 0: there are none */
+	__u32 lookback;       /* for how long a candidate is treated as watched, ms; 0: there are none; LOOKBACK_ALWAYS */
 };
 
 /* What is taken from sockets and pipes. */

@@ -4,7 +4,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -51,12 +51,13 @@ print(model.server_address[1], other.getsockname()[1], flush=True)
 sys.stdin.read()
 "#;
 
-/// Reads a file, writes one, looks a name up, connects, runs a program that writes a file; then waits, and asks a model if it
+/// When it may begin: reads a file, writes one, looks a name up, connects, runs a program that writes a file; then waits, and asks a model if it
 /// is told to.
 const PROGRAM: &str = r#"
 import os, socket, subprocess, sys, time, urllib.request
 model, other, folder, seconds, call = sys.argv[1:]
 def told(what): print(what, time.time_ns(), flush=True)
+while not os.path.exists(folder + "/go"): time.sleep(0.02)
 told("begin")
 open(folder + "/.ssh/id_invented").read()
 told("read")
@@ -87,8 +88,8 @@ fn python() -> String {
     output.map_or_else(|_| "python3".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// All processes but this one and those above it: what they start is excluded with them.
-fn others() -> Vec<Node> {
+/// All processes but this one, those above it and perhaps another one: what they start is excluded with them.
+fn others(but: Option<u32>) -> Vec<Node> {
     let parent = |pid: u32| -> Option<u32> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
@@ -97,13 +98,24 @@ fn others() -> Vec<Node> {
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let rule = |pid: u32| Node::Map([("pid".into(), Node::Int(pid.into()))].into_iter().collect());
-    all.filter(|pid| !own.contains(pid)).map(rule).collect()
+    all.filter(|pid| !own.contains(pid) && but != Some(*pid)).map(rule).collect()
 }
 
-/// Watches the machine while `work` is done, and for 2 s more.
+/// Watches the machine while `work` is done.
 async fn receive(
     mode: Mode,
-    lookback: &str,
+    lookback: [&str; 2],
+    record: Option<&Path>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<Vec<Batch>, pipeline::ComponentError> {
+    receive_but(None, mode, lookback, record, work).await
+}
+
+/// The same, with a process that runs already.
+async fn receive_but(
+    but: Option<u32>,
+    mode: Mode,
+    lookback: [&str; 2],
     record: Option<&Path>,
     work: impl FnOnce() + Send + 'static,
 ) -> Result<Vec<Batch>, pipeline::ComponentError> {
@@ -119,9 +131,13 @@ async fn receive(
     };
     let config = match kind {
         "ebpf" => Node::Map(
-            [("exclude".into(), Node::Seq(others())), ("lookback".into(), Node::Str(lookback.into()))]
-                .into_iter()
-                .collect(),
+            [
+                ("exclude".into(), Node::Seq(others(but))),
+                ("lookback".into(), Node::Str(lookback[0].into())),
+                ("candidates".into(), Node::Str(lookback[1].into())),
+            ]
+            .into_iter()
+            .collect(),
         ),
         _ => Node::Null,
     };
@@ -193,6 +209,12 @@ struct Run {
 /// Runs the program.
 fn run(ports: &str, seconds: &str, call: bool) -> Run {
     let folder = tempfile::tempdir().unwrap();
+    let child = start(&folder, ports, seconds, call);
+    finish(folder, child)
+}
+
+/// Starts the program, which waits.
+fn start(folder: &tempfile::TempDir, ports: &str, seconds: &str, call: bool) -> Child {
     let home = folder.path().canonicalize().unwrap();
     std::fs::create_dir(home.join(".ssh")).unwrap();
     std::fs::write(home.join(".ssh/id_invented"), "an invented secret").unwrap();
@@ -200,7 +222,12 @@ fn run(ports: &str, seconds: &str, call: bool) -> Run {
     let (model, other) = (words.next().unwrap(), words.next().unwrap());
     let mut command = Command::new(python());
     command.args(["-c", PROGRAM, model, other, home.to_str().unwrap(), seconds, if call { "yes" } else { "no" }]);
-    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    command.stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Lets it begin, and waits for its end.
+fn finish(folder: tempfile::TempDir, child: Child) -> Run {
+    std::fs::write(folder.path().join("go"), "").unwrap();
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
@@ -210,7 +237,7 @@ fn run(ports: &str, seconds: &str, call: bool) -> Run {
 }
 
 /// The servers; none where they cannot run.
-fn servers(test: &str) -> Option<(std::process::Child, String)> {
+fn servers(test: &str) -> Option<(Child, String)> {
     let mut command = Command::new(python());
     command.args(["-c", SERVERS]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().ok()?;
@@ -241,14 +268,14 @@ async fn what_was_done_before_the_first_call_is_told_with_its_times() {
     };
     let folder = tempfile::tempdir().unwrap();
     let recording = folder.path().join("run.rec");
-    let live = receive(Mode::Service, "30s", Some(&recording), work).await;
+    let live = receive(Mode::Service, ["30s", "starting"], Some(&recording), work).await;
     drop(server.stdin.take());
     let _ = server.wait();
     let live = match live {
         Ok(live) => live,
         Err(error) => return eprintln!("SKIPPED {test}: {error}"),
     };
-    let replayed = receive(Mode::Replay { file: recording.clone() }, "", None, || {}).await.unwrap();
+    let replayed = receive(Mode::Replay { file: recording.clone() }, [""; 2], None, || {}).await.unwrap();
     let runs = runs.lock().unwrap();
     let [quiet, calling] = &runs[..] else { panic!() };
     for batches in [&live, &replayed] {
@@ -310,13 +337,46 @@ async fn nothing_is_told_of_before_where_nothing_is_kept() {
     let _one = ONE.lock().await;
     let Some((mut server, ports)) = servers(test) else { return };
     let work = move || drop(run(&ports, "0", true));
-    let live = receive(Mode::Service, "0s", None, work).await;
+    let live = receive(Mode::Service, ["0s", "starting"], None, work).await;
     drop(server.stdin.take());
     let _ = server.wait();
     let Ok(live) = live else { return eprintln!("SKIPPED {test}: needs root and BTF") };
     let all: Vec<&Observation> = live.iter().flat_map(|batch| &batch.observations).collect();
     let own = all.iter().filter(|one| !matches!(one.kind, Kind::Heartbeat(_)));
     assert_eq!(own.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ran_before_onlooker_is_told_of_where_all_likely_ones_are_kept() {
+    let test = "who_ran_before_onlooker_is_told_of_where_all_likely_ones_are_kept";
+    let _one = ONE.lock().await;
+    let Some((mut server, ports)) = servers(test) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let home = format!("{}/", folder.path().canonicalize().unwrap().display());
+    let child = start(&folder, &ports, "1", true);
+    // Others are excluded, this one is not yet.
+    let pid = child.id();
+    let work = move || drop(finish(folder, child));
+    let live = receive_but(Some(pid), Mode::Service, ["10s", "running"], None, work).await;
+    drop(server.stdin.take());
+    let _ = server.wait();
+    let Ok(live) = live else { return eprintln!("SKIPPED {test}: needs root and BTF") };
+    let all = live.iter().flat_map(|batch| &batch.observations).filter(|one| one.process.key.tgid == pid);
+    let other: u16 = ports.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let mut told: Vec<_> = all.filter_map(|one| Some((one.time.nanos(), line(one, &home, other)?))).collect();
+    told.retain(|(_, line)| {
+        !line.starts_with("Exchange") && !line.contains("model") && line != "Exit" && line != "Found"
+    });
+    let lines: Vec<&str> = told.iter().map(|(_, line)| line.as_str()).collect();
+    let expected = [
+        "Read .ssh/id_invented 18",
+        "Write notes 12",
+        r#"Dns corp.example ["127.0.0.9"]"#,
+        "Connect other Some(2) Some(5)",
+        "Rename notes ",
+        "Write after 5",
+    ];
+    assert_eq!(lines, expected);
 }
 
 /// A program that opens, writes, closes and removes a file, as one that is likely to become an agent and as one that is not.

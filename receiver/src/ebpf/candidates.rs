@@ -24,7 +24,7 @@ const FOLDERS: &[&str] = &["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbi
 /// What is known of programs.
 pub struct Candidates {
     kernel: Shared,
-    /// For how long, ns; 0: there are no candidates.
+    /// For how long, ns; 0: there are no candidates; `u64::MAX`: as long as they run.
     lookback: u64,
     /// Whether others may be watched for another reason.
     rules: bool,
@@ -58,6 +58,10 @@ impl Candidates {
             let name = proc.executable(tgid).unwrap_or_default();
             if tls.contains(&tgid) || is_likely_agent(base(&name)) {
                 self.file(&proc.executable_file(tgid));
+                let process = proc.identity(tgid).map(|(process, _)| process);
+                if let Some(process) = process.filter(|_| self.lookback == u64::MAX && tgid != std::process::id()) {
+                    self.kernel.candidate(process, u64::MAX);
+                }
             }
         }
     }

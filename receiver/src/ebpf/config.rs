@@ -35,6 +35,8 @@ pub struct Config {
     pub follow_children: bool,
     /// How much of what a process did before it was recognised is told. 0 = nothing.
     pub lookback: GoDuration,
+    /// Of whom that is kept.
+    pub candidates: Candidates,
     /// What to capture.
     pub capture: Capture,
     /// Bytes of a message body that are kept, per direction; beyond it head and tail. 0 = all.
@@ -56,6 +58,17 @@ pub enum Agents {
     Auto,
     /// By rules only.
     Rules,
+}
+
+/// Of programs that are likely to become agents, what they did lately is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Candidates {
+    /// While they are as young as `lookback`.
+    #[default]
+    Starting,
+    /// As long as they run.
+    Running,
 }
 
 /// What to capture.
@@ -105,11 +118,24 @@ impl Default for Config {
             exclude: Vec::new(),
             follow_children: true,
             lookback: GoDuration(Duration::from_secs(30)),
+            candidates: Candidates::Starting,
             capture: Capture::default(),
             max_body_size: ByteSize(16 << 20),
             memory_limit: ByteSize(256 << 20),
             rings: Rings::default(),
             kubernetes: None,
+        }
+    }
+}
+
+impl Config {
+    /// For how long a process that is likely to become an agent is treated as watched; for ever is `Duration::MAX`. Where
+    /// rules decide, there is nothing to become.
+    pub fn candidates_for(&self) -> Duration {
+        match (self.agents, self.candidates) {
+            (Agents::Rules, _) => Duration::ZERO,
+            (Agents::Auto, Candidates::Running) if !self.lookback.0.is_zero() => Duration::MAX,
+            (Agents::Auto, _) => self.lookback.0,
         }
     }
 }

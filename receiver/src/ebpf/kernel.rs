@@ -8,7 +8,7 @@ use std::{
 
 use pipeline::ProcessKey;
 
-use super::config::{Agents, Config};
+use super::config::Config;
 use crate::{
     Error,
     assemble::Command,
@@ -49,8 +49,7 @@ impl Shared {
             },
             files: config.capture.files.probes(),
             security: config.capture.security,
-            // Where rules decide, there is nothing to become.
-            lookback: if tree || config.agents == Agents::Rules { Duration::ZERO } else { config.lookback.0 },
+            lookback: if tree { Duration::ZERO } else { config.candidates_for() },
         };
         let probes = Probes::load(options)?;
         let switch = probes.switch();

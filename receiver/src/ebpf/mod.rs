@@ -36,7 +36,7 @@ use self::{
 use crate::{
     Error,
     probes::Reader,
-    record::{Facts, Frame, Header, Recorder, Scope, Settings},
+    record::{Facts, Frame, Header, Recorder, Settings},
     targets::{
         commands,
         discovery::{Attach, Attached, Discovery},
@@ -129,10 +129,9 @@ impl Receiver for Ebpf {
         if let Some(kubelet) = &kubelet {
             kubelet.wait(FIRST_ANSWER);
         }
-        // Where rules decide, there is nothing to become.
-        let auto = header.settings.scope == Scope::Auto;
-        let lookback = if auto { header.settings.lookback } else { 0 };
-        let mut candidates = Candidates::new(kernel.clone(), lookback, !self.config.include.is_empty());
+        let keep = if command.is_some() { Duration::ZERO } else { self.config.candidates_for() };
+        let keep = u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX);
+        let mut candidates = Candidates::new(kernel.clone(), keep, !self.config.include.is_empty());
         candidates.survey(&proc, &targets.lock().tls_users());
         // Events of processes that start from here on wait in the rings until the snapshot is taken.
         let only_self = command.is_some().then(std::process::id);

@@ -89,7 +89,8 @@ pub struct Options {
     pub files: Files,
     /// Whether changes of rights and the like are told.
     pub security: bool,
-    /// Host scope: for how long a program that is likely to become an agent is treated as watched; 0: not at all.
+    /// Host scope: for how long a program that is likely to become an agent is treated as watched; 0: not at all;
+    /// `Duration::MAX`: as long as it runs.
     pub lookback: Duration,
 }
 
@@ -188,6 +189,7 @@ impl Probes {
             u32::from(options.watch_children),
             options.capture.bits() | if options.files == Files::All { CAPTURE_FILE_READS } else { 0 },
             if options.scope == Scope::Host {
+                // Of the kernel side's numbers this one is for ever (`LOOKBACK_ALWAYS`).
                 u32::try_from(options.lookback.as_millis()).unwrap_or(u32::MAX)
             } else {
                 0
