@@ -6,7 +6,7 @@
 //! answer. A cache that cannot be read is none.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs::{self, File},
     io::{Read as _, Write},
@@ -86,19 +86,24 @@ pub struct Cache {
     path: Option<PathBuf>,
     stored: Stored,
     changed: bool,
+    /// What turned out to be no answer: not to be taken over again from the file.
+    wrong: BTreeSet<String>,
+}
+
+/// What is in the file; what cannot be read there is forgotten.
+fn read(path: &Path) -> Option<Stored> {
+    let file = File::open(path).ok()?;
+    file.metadata().ok().filter(|stat| stat.is_file() && stat.len() <= SIZE)?;
+    let stored: Stored = serde_json::from_reader(std::io::BufReader::new(file.take(SIZE))).ok()?;
+    (stored.version == analysis::VERSION).then_some(stored)
 }
 
 impl Cache {
-    /// A cache in this file; what cannot be read there is forgotten.
+    /// A cache in this file.
     pub fn open(path: Option<PathBuf>) -> Self {
-        let read = |path: &Path| -> Option<Stored> {
-            let file = File::open(path).ok()?;
-            file.metadata().ok().filter(|stat| stat.is_file() && stat.len() <= SIZE)?;
-            serde_json::from_reader(std::io::BufReader::new(file.take(SIZE))).ok()
-        };
-        let stored = path.as_deref().and_then(read).filter(|stored| stored.version == analysis::VERSION);
+        let stored = path.as_deref().and_then(read);
         let stored = stored.unwrap_or_else(|| Stored { version: analysis::VERSION, ..Stored::default() });
-        Self { path, stored, changed: false }
+        Self { path, stored, changed: false, wrong: BTreeSet::new() }
     }
 
     /// Where the cache of this user is.
@@ -120,6 +125,7 @@ impl Cache {
         let known = |offset: &u64| answer.places.iter().any(|(place, _)| place == offset);
         if !places(&answer.found).iter().all(known) || !answer.places.iter().all(holds) {
             self.stored.answers.remove(&key.0);
+            self.wrong.insert(key.0.clone());
             self.changed = true;
             return None;
         }
@@ -131,21 +137,38 @@ impl Cache {
     pub fn put(&mut self, key: Key, found: &Found, file: &impl Source) {
         let used = self.stored.answers.values().map(|answer| answer.used).max().unwrap_or(0).saturating_add(1);
         let places = places(found).into_iter().map(|offset| (offset, hex(&file.read(offset, BYTES)))).collect();
+        self.wrong.remove(&key.0);
         self.stored.answers.insert(key.0, Answer { found: found.clone(), places, used });
+        self.trim();
+        self.changed = true;
+    }
+
+    /// Forgets what was asked for longest ago, if there is too much.
+    fn trim(&mut self) {
         if self.stored.answers.len() > MOST {
             let mut ages: Vec<u64> = self.stored.answers.values().map(|answer| answer.used).collect();
             ages.sort_unstable();
             let limit = ages.get(MOST / 4).copied().unwrap_or(0);
             self.stored.answers.retain(|_, answer| answer.used > limit);
         }
-        self.changed = true;
     }
 
-    /// Writes it down, if something is new. Atomic: a reader sees the old file or the new one.
+    /// Writes it down, if something is new, with what another onlooker wrote meanwhile. Atomic: a reader sees the old file or
+    /// the new one.
     pub fn save(&mut self) -> std::io::Result<()> {
-        let Some(path) = self.path.as_ref().filter(|_| self.changed) else { return Ok(()) };
+        let Some(path) = self.path.clone().filter(|_| self.changed) else { return Ok(()) };
         let Some(folder) = path.parent() else { return Ok(()) };
         fs::create_dir_all(folder)?;
+        // One after the other; let go with the descriptor. Where there are no locks, the last one wins.
+        let alone = File::open(folder)?;
+        let _ = alone.lock();
+        let others = read(&path).map(|stored| stored.answers).unwrap_or_default();
+        for (key, answer) in others {
+            if !self.wrong.contains(&key) {
+                self.stored.answers.entry(key).or_insert(answer);
+            }
+        }
+        self.trim();
         let text = serde_json::to_vec(&self.stored)?;
         let draft = folder.join(format!("plans.json.{}", std::process::id()));
         let write = || -> std::io::Result<()> {
@@ -153,7 +176,7 @@ impl Cache {
             // Nobody's link is followed.
             let mut file = File::options().write(true).create_new(true).open(&draft)?;
             file.write_all(&text)?;
-            fs::rename(&draft, path)
+            fs::rename(&draft, &path)
         };
         let outcome = write();
         if outcome.is_err() {
@@ -211,6 +234,27 @@ mod tests {
         fs::write(&path, &text[..text.len() / 2]).unwrap();
         assert_eq!(Cache::open(Some(path.clone())).get(&key, &file), None);
         assert_eq!(Cache::open(None).get(&key, &file), None);
+    }
+
+    #[test]
+    fn two_that_write_keep_each_others_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plans.json");
+        let file = [7u8; 300];
+        let key = |name: &str| Key(name.to_owned());
+        let open = || Cache::open(Some(path.clone()));
+        let (mut one, mut other) = (open(), open());
+        one.put(key("one"), &found(100), &file.as_slice());
+        other.put(key("other"), &found(200), &file.as_slice());
+        one.save().unwrap();
+        other.save().unwrap();
+        let mut both = open();
+        assert_eq!(both.get(&key("one"), &file.as_slice()), Some(found(100)));
+        assert_eq!(both.get(&key("other"), &file.as_slice()), Some(found(200)));
+        // What is no answer stays away.
+        assert_eq!(both.get(&key("one"), &[8u8; 300].as_slice()), None);
+        both.save().unwrap();
+        assert_eq!(open().get(&key("one"), &file.as_slice()), None);
     }
 
     #[test]
