@@ -74,6 +74,29 @@ fn every_shipped_configuration_is_valid() {
     assert!(count >= 6, "{count} configurations");
 }
 
+/// Of the DaemonSet's configuration, also what is a comment for whoever wants it.
+#[test]
+fn the_daemonsets_configuration_is_valid_as_it_is_and_with_all_that_it_offers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = std::fs::read_to_string(format!("{ROOT}/deploy/daemonset.yaml")).unwrap();
+    let block = file.split("config.yaml: |\n").nth(1).and_then(|rest| rest.split("\n---").next()).unwrap();
+    let offered = |line: &str| -> Option<String> {
+        let (indent, comment) = line.split_once("# ").filter(|(before, _)| before.trim().is_empty())?;
+        let key = comment.trim_start().split_once(':')?.0;
+        let is_key = key.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_');
+        is_key.then(|| format!("{indent}{comment}"))
+    };
+    let all: Vec<String> = block.lines().map(|line| offered(line).unwrap_or_else(|| line.to_owned())).collect();
+    let all = all.join("\n");
+    assert!(all.contains("\n        kubernetes:") && all.contains("\n          kubelet:"), "{all}");
+    for text in [block, &all] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onlooker"));
+        command.env_clear().envs([("NODE_IP", "192.0.2.1"), ("ONLOOKER_OTLP_ENDPOINT", "collector.example:4317")]);
+        let output = command.args(["validate", "--config", &write(folder.path(), text)]).output().unwrap();
+        assert!(output.status.success(), "{text}\n{}", stderr(&output));
+    }
+}
+
 #[test]
 fn every_mistake_is_told_at_once_with_its_path_and_a_hint() {
     let folder = tempfile::tempdir().unwrap();
