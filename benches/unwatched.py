@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """What onlooker costs processes that it does not watch.
 
-    benches/unwatched.py --onlooker target/release/onlooker [--rounds 7] [WORKLOAD…]
+    benches/unwatched.py --onlooker target/release/onlooker [--rounds 7] [--watching] [WORKLOAD…]
 
-Each workload is run in turns without onlooker and with it as a service that watches all kinds of things, but of none of
-these processes. The ratio is that of the processor time (user and system) of the workload and its children; beside it the
-time of the clock, and what onlooker itself took. The smallest and the largest ratio show what is noise: compare with the row
-`nothing`, where both turns are without onlooker. Root only; needs gcc.
+Each workload is run in turns without onlooker and with it as a service that watches all kinds of things, but none of
+these processes: nobody at all, so that it lets system calls go, or with `--watching` an agent that sleeps. The ratio is
+that of the processor time (user and system) of the workload and its children; beside it the time of the clock, and what
+onlooker itself took. The smallest and the largest ratio show what is noise: compare with the row `nothing`, where both
+turns are without onlooker. Root only; needs gcc.
 """
 
-import argparse, os, resource, signal, statistics, subprocess, sys, tempfile, time
+import argparse, os, resource, shutil, signal, statistics, subprocess, sys, tempfile, time
 
 CONFIG = """
 receivers: {ebpf: {agents: %s, include: [%s]}}
@@ -96,7 +97,8 @@ def measure(command):
 class Watcher:
     """onlooker as a service; ready when its liveness file is there."""
 
-    def __init__(self, binary, folder, agents):
+    def __init__(self, binary, folder, agents, watching):
+        self.agent = None
         self.folder = folder
         path = f"{folder}/config.yaml"
         with open(path, "w") as file:
@@ -106,6 +108,11 @@ class Watcher:
         self.process = subprocess.Popen([binary, "--config", path], stderr=self.log)
         # What starts once, as the search of libraries, is not what is measured, and nobody is watched for some seconds.
         self.expect("System calls are let go", 60)
+        if watching:
+            # Known by its name.
+            shutil.copy("/bin/sleep", f"{folder}/claude")
+            self.agent = subprocess.Popen([f"{folder}/claude", "1000"])
+            self.expect("System calls are seen", 10)
 
     def expect(self, line, seconds):
         """Waits for a line of the log."""
@@ -121,8 +128,13 @@ class Watcher:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self):
+        if self.agent:
+            self.agent.kill()
+            self.agent.wait()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
+        # Until the kernel has let everything go.
+        time.sleep(1)
 
 
 def main():
@@ -130,6 +142,7 @@ def main():
     parser.add_argument("--onlooker", required=True)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--agents", choices=["auto", "rules"], default="auto")
+    parser.add_argument("--watching", action="store_true")
     parser.add_argument("workloads", nargs="*", default=["nothing", *ROUNDS, "compile"])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -141,7 +154,7 @@ def main():
             measure(command)
         for _ in range(args.rounds):
             alone = {name: measure(command) for name, command in commands.items()}
-            watcher = Watcher(args.onlooker, folder, args.agents)
+            watcher = Watcher(args.onlooker, folder, args.agents, args.watching)
             for name, command in commands.items():
                 if name == "nothing":
                     continue
