@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering, fence},
     },
+    time::{Duration, Instant},
 };
 
 use pipeline::ProcessKey;
@@ -29,9 +30,16 @@ const MMAP2: u32 = 10;
 /// `PROT_EXEC`, include/uapi/asm-generic/mman-common.h
 const EXECUTABLE: u32 = 4;
 
+/// Processors that are online.
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+
+/// How often it is looked whether there are others.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// All processors' mappings.
 pub struct Mappings {
-    rings: Vec<Ring>,
+    rings: Vec<(u32, Ring)>,
+    looked: Instant,
     told: HashSet<(u64, u64)>,
     lost: Arc<AtomicU64>,
     record: Vec<u8>,
@@ -40,18 +48,40 @@ pub struct Mappings {
 impl Mappings {
     /// Begins on each processor that is online. Why not, if it cannot be done on one.
     pub fn open(lost: Arc<AtomicU64>) -> Result<Self, String> {
-        let online = std::fs::read_to_string("/sys/devices/system/cpu/online").map_err(|error| error.to_string())?;
-        let ring =
-            |cpu| Ring::open(cpu).map_err(|error| format!("perf events of mappings on processor {cpu}: {error}"));
+        let online = std::fs::read_to_string(ONLINE).map_err(|error| format!("{ONLINE}: {error}"))?;
+        let ring = |cpu| match Ring::open(cpu) {
+            Ok(ring) => Ok((cpu, ring)),
+            Err(error) => Err(format!("perf events of mappings on processor {cpu}: {error}")),
+        };
         let rings = processors(&online).into_iter().map(ring).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { rings, told: HashSet::new(), lost, record: Vec::new() })
+        Ok(Self { rings, looked: Instant::now(), told: HashSet::new(), lost, record: Vec::new() })
+    }
+
+    /// Follows processors that are switched on and off.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        let Ok(online) = std::fs::read_to_string(ONLINE) else { return };
+        let online = processors(&online);
+        self.rings.retain(|(cpu, _)| online.contains(cpu));
+        for cpu in online {
+            if self.rings.iter().any(|(known, _)| *known == cpu) {
+                continue;
+            }
+            match Ring::open(cpu) {
+                Ok(ring) => self.rings.push((cpu, ring)),
+                Err(error) => tracing::warn!(cpu, %error, "Files that are mapped on a new processor are not seen."),
+            }
+        }
     }
 
     /// Reads what there is, and tells each file once. True if there was anything.
     pub fn drain(&mut self, mut tell: impl FnMut(&Event)) -> bool {
+        if self.looked.elapsed() >= LOOK {
+            self.look();
+        }
         let own = std::process::id();
         let mut any = false;
-        for ring in &mut self.rings {
+        for (_, ring) in &mut self.rings {
             while ring.next(&mut self.record) {
                 any = true;
                 match decode(&self.record) {
