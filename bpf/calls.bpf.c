@@ -7,7 +7,7 @@
 
 #define SYSCALL_NUMBERS 512
 
-/* What is asked for, by number. */
+/* What is asked for, by number; 4 and 8 are user space's own: the second row has a program, too. */
 #define ON_ENTRY 1
 #define ON_RETURN 2
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SYSCALL_NUMBERS); __type(key, __u32); __type(value, __u32); } SYSCALLS SEC(".maps");

@@ -133,7 +133,10 @@ impl Calls {
             let Ok(number) = u32::try_from(*number) else { continue };
             let bits = tables.syscalls.get(&number, 0).unwrap_or_default();
             // The second row: the program of the first goes on to it (`AFTER`, calls.bpf.c).
-            let row = if bits & bit == 0 { 0 } else { NUMBERS };
+            let (row, bit) = if bits & bit == 0 { (0, bit) } else { (NUMBERS, bit << 2) };
+            if bits & bit != 0 {
+                return Err(format!("there are two programs for call {number} already"));
+            }
             programs.set(row + number, fd, 0).map_err(|error| chain(&error))?;
             tables.syscalls.set(number, bits | bit, 0).map_err(|error| chain(&error))?;
         }
@@ -150,4 +153,32 @@ fn load<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, Str
 
 fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), String> {
     load(ebpf, name)?.attach(tracepoint).map(drop).map_err(|error| chain(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probes::{file, network, process, security, socket};
+
+    /// Of two programs for one call the first one must go on to the second (`AFTER`): these do.
+    #[test]
+    fn only_programs_that_go_on_share_a_call() {
+        let groups = [process::GROUPS, socket::GROUPS, network::GROUPS, file::GROUPS, security::GROUPS];
+        let mut asked: BTreeMap<(bool, i64), Vec<&str>> = BTreeMap::new();
+        for program in groups.into_iter().flatten().flat_map(|group| group.programs) {
+            for (number, _) in program.calls {
+                assert!((0..i64::from(NUMBERS)).contains(number), "{}", program.name);
+                asked.entry((program.entry, *number)).or_default().push(program.name);
+            }
+        }
+        let shared: Vec<_> = asked.into_values().filter(|programs| programs.len() > 1).collect();
+        let expected = [
+            ["socket_read", "file_read"],
+            ["socket_write", "file_write"],
+            ["socket_readv", "file_read"],
+            ["socket_writev", "file_write"],
+            ["socket_close", "file_close"],
+        ];
+        assert_eq!(shared, expected);
+    }
 }
