@@ -7,6 +7,7 @@
 #include "aead.bpf.c"
 #include "go.bpf.c"
 #include "socket.bpf.c"
+#include "socket_calls.bpf.c"
 #include "network.bpf.c"
 #include "file.bpf.c"
 #include "security.bpf.c"
