@@ -10,18 +10,10 @@ onlooker itself took. The smallest and the largest ratio show what is noise: com
 turns are without onlooker. Root only; needs gcc.
 """
 
-import argparse, os, resource, shutil, signal, statistics, subprocess, sys, tempfile, time
+import argparse, os, pathlib, resource, shutil, statistics, subprocess, sys, tempfile, time
 
-CONFIG = """
-receivers: {ebpf: {agents: %s, include: [%s]}}
-processors: {identity: , provider: , correlation: }
-exporters: {file: {path: %s}}
-service:
-  telemetry: {logs: {level: debug}}
-  pipelines:
-    traces: {receivers: [ebpf], processors: [identity, provider, correlation], exporters: [file]}
-    logs: {receivers: [ebpf], processors: [identity, provider, correlation], exporters: [file]}
-"""
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests/agents"))
+import service
 
 MICRO = r"""
 #include <arpa/inet.h>
@@ -94,33 +86,20 @@ def measure(command):
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime), wall
 
 
-class Watcher:
-    """onlooker as a service; ready when its liveness file is there."""
+class Watcher(service.Service):
+    """A service that has let system calls go, or watches an agent that sleeps."""
 
     def __init__(self, binary, folder, agents, watching):
+        alone = "{exe: /nowhere/at/all}" if agents == "rules" else ""
+        super().__init__(binary, folder, f"{folder}/out.jsonl", f"agents: {agents}, include: [{alone}]")
         self.agent = None
-        self.folder = folder
-        path = f"{folder}/config.yaml"
-        with open(path, "w") as file:
-            alone = "{exe: /nowhere/at/all}" if agents == "rules" else ""
-            file.write(CONFIG % (agents, alone, f"{folder}/out.jsonl"))
-        self.log = open(f"{folder}/log", "w+")
-        self.process = subprocess.Popen([binary, "--config", path], stderr=self.log)
         # What starts once, as the search of libraries, is not what is measured, and nobody is watched for some seconds.
-        self.expect("System calls are let go", 60)
+        self.says(service.LET_GO) or sys.exit(1)
         if watching:
             # Known by its name.
             shutil.copy("/bin/sleep", f"{folder}/claude")
             self.agent = subprocess.Popen([f"{folder}/claude", "1000"])
-            self.expect("System calls are seen", 10)
-
-    def expect(self, line, seconds):
-        """Waits for a line of the log."""
-        end = time.monotonic() + seconds
-        while line not in open(f"{self.folder}/log").read():
-            if self.process.poll() is not None or time.monotonic() > end:
-                sys.exit(f"onlooker did not say: {line}\n" + open(f"{self.folder}/log").read())
-            time.sleep(0.05)
+            self.says(service.SEEN, 10) or sys.exit(1)
 
     def used(self):
         with open(f"/proc/{self.process.pid}/stat") as file:
@@ -131,8 +110,7 @@ class Watcher:
         if self.agent:
             self.agent.kill()
             self.agent.wait()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait()
+        super().stop()
         # Until the kernel has let everything go.
         time.sleep(1)
 

@@ -199,6 +199,16 @@ fn within(seconds: u64, what: impl Fn() -> bool) -> bool {
     true
 }
 
+/// What the program did, as [`line`] tells it.
+const DEEDS: [&str; 6] = [
+    "Read .ssh/id_invented 18",
+    "Write notes 12",
+    r#"Dns corp.example ["127.0.0.9"]"#,
+    "Connect other Some(2) Some(5)",
+    "Rename notes ",
+    "Write after 5",
+];
+
 struct Run {
     pid: u32,
     folder: tempfile::TempDir,
@@ -292,19 +302,7 @@ async fn what_was_done_before_the_first_call_is_told_with_its_times() {
         told.retain(|(_, line)| !line.starts_with("Exchange") && !line.contains("model") && line != "Exit");
         // What is done to a path again, and how a connection went that is no longer open, is told later.
         let before: Vec<&str> = told.iter().map(|(_, line)| line.as_str()).collect();
-        assert_eq!(
-            before,
-            [
-                "Fork",
-                "Exec",
-                "Read .ssh/id_invented 18",
-                "Write notes 12",
-                r#"Dns corp.example ["127.0.0.9"]"#,
-                "Connect other Some(2) Some(5)",
-                "Rename notes ",
-                "Write after 5",
-            ]
-        );
+        assert_eq!(before, [&["Fork", "Exec"][..], &DEEDS].concat());
         // Each within what the program says of itself.
         let at = |what: &str| calling.times.iter().find(|(of, _)| of == what).unwrap().1;
         let spans = [
@@ -368,15 +366,7 @@ async fn who_ran_before_onlooker_is_told_of_where_all_likely_ones_are_kept() {
         !line.starts_with("Exchange") && !line.contains("model") && line != "Exit" && line != "Found"
     });
     let lines: Vec<&str> = told.iter().map(|(_, line)| line.as_str()).collect();
-    let expected = [
-        "Read .ssh/id_invented 18",
-        "Write notes 12",
-        r#"Dns corp.example ["127.0.0.9"]"#,
-        "Connect other Some(2) Some(5)",
-        "Rename notes ",
-        "Write after 5",
-    ];
-    assert_eq!(lines, expected);
+    assert_eq!(lines, DEEDS);
 }
 
 /// A program that opens, writes, closes and removes a file, as one that is likely to become an agent and as one that is not.

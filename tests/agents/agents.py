@@ -8,7 +8,7 @@ table of README.md. --bare: without onlooker, to see whether the client itself w
 """
 import argparse, json, os, pathlib, shutil, subprocess, sys, tempfile, time
 
-import sdks
+import sdks, service
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROVIDER = HERE.parent / "provider"
@@ -147,41 +147,6 @@ class Stage:
         return subprocess.run([binaries / "python", "--version"], capture_output=True, text=True).stdout.split()[-1]
 
 
-SERVICE = """
-receivers: {ebpf: }
-processors: {identity: , provider: , correlation: }
-exporters: {file: {path: %s}}
-service:
-  telemetry: {logs: {level: debug}}
-  pipelines:
-    traces: {receivers: [ebpf], processors: [identity, provider, correlation], exporters: [file]}
-    logs: {receivers: [ebpf], processors: [identity, provider, correlation], exporters: [file]}
-"""
-
-
-class Service:
-    """onlooker as a service, for long with nobody to watch."""
-
-    def __init__(self, onlooker, folder, out):
-        (folder / "service.yaml").write_text(SERVICE % out)
-        self.log = folder / "service.log"
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen([onlooker, "--config", folder / "service.yaml"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        for line in ("Everything is ready", "System calls are let go"):
-            for _ in range(3000):
-                if line in self.log.read_text():
-                    break
-                if self.process.poll() is not None:
-                    sys.exit(self.log.read_text())
-                time.sleep(0.02)
-            else:
-                print(f"onlooker did not say: {line}", file=sys.stderr)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(60)
-
-
 def run(stage, client, prompt, options):
     """(ledger, spans, exit code)"""
     binaries = stage.install(client)
@@ -206,8 +171,11 @@ def run(stage, client, prompt, options):
     argv = [fill(part, values) for part in client.argv]
     if client.prepare:
         subprocess.run([fill(part, values) for part in client.prepare], cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60)
-    service = Service(options.onlooker, folder, out) if getattr(options, "service", False) else None
-    watched = argv if options.bare or service else [options.onlooker, "run", "-o", out, "--", *argv]
+    watcher = service.Service(options.onlooker, folder, out) if getattr(options, "service", False) else None
+    if watcher:
+        # For long with nobody to watch.
+        watcher.says(service.LET_GO)
+    watched = argv if options.bare or watcher else [options.onlooker, "run", "-o", out, "--", *argv]
     with open(folder / "log", "w") as log:
         child = subprocess.Popen(watched, cwd=binaries.parent.parent if isinstance(client.npm, list) else work, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
@@ -219,10 +187,10 @@ def run(stage, client, prompt, options):
             except subprocess.TimeoutExpired:
                 child.kill()
             code = "timeout"
-    if service:
+    if watcher:
         # A service learns of the end when it comes to its turn.
         time.sleep(2)
-        service.stop()
+        watcher.stop()
     provider.stdin.close()
     provider.wait(10)
     truth = [json.loads(line) for line in ledger.read_text().splitlines()]
