@@ -2,8 +2,10 @@
 /* System calls of watched processes, handed to the programs that look at them. Two programs for all calls: they are
  * attached and let go at once, where a tracepoint for each would take as long as all the rest of a start. While they are
  * attached, each call of each process takes the kernel's slow way, whoever makes it: user space lets them go when nobody
- * is watched (receiver/src/probes/calls.rs). */
+ * is watched (receiver/src/probes/switch.rs). */
 #include "include/common.h"
+
+#include <asm/unistd_64.h>
 
 #define SYSCALL_NUMBERS 512
 
@@ -16,8 +18,7 @@ struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, SYSCALL_NUMBERS);
 struct { __uint(type, BPF_MAP_TYPE_PROG_ARRAY); __uint(max_entries, 2 * SYSCALL_NUMBERS); __type(key, __u32); __type(value, __u32); } ENTRIES SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_PROG_ARRAY); __uint(max_entries, 2 * SYSCALL_NUMBERS); __type(key, __u32); __type(value, __u32); } RETURNS SEC(".maps");
 
-/* At the end of a program whose calls another one may look at, too (include/asm/unistd_64.h has the numbers). Does not
- * return if there is one. */
+/* At the end of a program whose calls (__NR_…) another one may look at, too. Does not return if there is one. */
 #define AFTER(CTX, PROGRAMS, NUMBER) bpf_tail_call(CTX, PROGRAMS, SYSCALL_NUMBERS + NUMBER)
 
 /* arch/x86/include/asm/thread_info.h: a 32-bit call, whose number means another one. */
@@ -39,6 +40,12 @@ static __always_inline int has_64_bits(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	return !(BPF_CORE_READ(task, thread_info.status) & TS_COMPAT);
+}
+
+/* The arguments of the call that returns. 0: they cannot be read. */
+static __always_inline int arguments(__u64 *ctx, struct registers *registers)
+{
+	return bpf_probe_read_kernel(registers, sizeof(*registers), (void *)ctx[0]) == 0;
 }
 
 SEC("raw_tp/sys_enter")

@@ -23,12 +23,7 @@ struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __uint(max_entries, 4096); __type(
 /* How an event is given that can wait for the reader's next round. */
 static __always_inline __u64 waiting(void)
 {
-	__u32 zero = 0;
-	__u32 *asleep = bpf_map_lookup_elem(&ASLEEP, &zero);
-	if (!asleep || !*asleep)
-		return BPF_RB_NO_WAKEUP;
-	*asleep = 0;
-	return BPF_RB_FORCE_WAKEUP;
+	return reader_sleeps() ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 /* A program begins: if it is likely to become an agent, its process counts as watched for a while. Not inlined, and never

@@ -7,18 +7,6 @@
 #define MSG_TRUNC 0x20
 /* Messages of one sendmmsg or recvmmsg. */
 #define MESSAGES 64
-/* include/asm/unistd_64.h: the calls that file.bpf.c looks at, too */
-#define CALL_READ 0
-#define CALL_WRITE 1
-#define CALL_CLOSE 3
-#define CALL_READV 19
-#define CALL_WRITEV 20
-
-/* The arguments of the call that returns. 0: they cannot be read. */
-static __always_inline int arguments(__u64 *ctx, struct registers *registers)
-{
-	return bpf_probe_read_kernel(registers, sizeof(*registers), (void *)ctx[0]) == 0;
-}
 
 /* read, write, sendto, recvfrom */
 static __always_inline int plain(__u64 *ctx, __u64 write, int datagram)
@@ -85,7 +73,7 @@ SEC("raw_tp/sys_exit")
 int socket_read(__u64 *ctx)
 {
 	plain(ctx, 0, 0);
-	AFTER(ctx, &RETURNS, CALL_READ);
+	AFTER(ctx, &RETURNS, __NR_read);
 	return 0;
 }
 
@@ -93,7 +81,7 @@ SEC("raw_tp/sys_exit")
 int socket_write(__u64 *ctx)
 {
 	plain(ctx, 1, 0);
-	AFTER(ctx, &RETURNS, CALL_WRITE);
+	AFTER(ctx, &RETURNS, __NR_write);
 	return 0;
 }
 
@@ -113,7 +101,7 @@ SEC("raw_tp/sys_exit")
 int socket_readv(__u64 *ctx)
 {
 	vectored(ctx, 0);
-	AFTER(ctx, &RETURNS, CALL_READV);
+	AFTER(ctx, &RETURNS, __NR_readv);
 	return 0;
 }
 
@@ -121,7 +109,7 @@ SEC("raw_tp/sys_exit")
 int socket_writev(__u64 *ctx)
 {
 	vectored(ctx, 1);
-	AFTER(ctx, &RETURNS, CALL_WRITEV);
+	AFTER(ctx, &RETURNS, __NR_writev);
 	return 0;
 }
 
@@ -229,6 +217,6 @@ int socket_close(__u64 *ctx)
 	__u64 fd = 0;
 	if (!bpf_probe_read_kernel(&fd, sizeof(fd), &registers->di))
 		closed(fd);
-	AFTER(ctx, &ENTRIES, CALL_CLOSE);
+	AFTER(ctx, &ENTRIES, __NR_close);
 	return 0;
 }

@@ -46,6 +46,17 @@ static __always_inline void drop(__u32 reason, __u64 n)
 		__sync_fetch_and_add(count, n);
 }
 
+/* Whether the reader sleeps for long. Who asks wakes it. */
+static __always_inline int reader_sleeps(void)
+{
+	__u32 zero = 0;
+	__u32 *asleep = bpf_map_lookup_elem(&ASLEEP, &zero);
+	if (!asleep || !*asleep)
+		return 0;
+	*asleep = 0;
+	return 1;
+}
+
 static __always_inline struct config *settings(void)
 {
 	__u32 zero = 0;

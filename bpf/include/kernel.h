@@ -44,7 +44,6 @@ struct task_struct {
 	unsigned long long start_boottime;
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
-	void *stack;
 	struct mm_struct *mm;
 	struct fs_struct *fs;
 	struct files_struct *files;

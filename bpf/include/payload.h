@@ -89,12 +89,8 @@ static __always_inline __u64 received_from(__u64 thread)
  * it said that it sleeps. */
 static __always_inline __u64 waking(__u64 added) /* with the record's own header */
 {
-	__u32 zero = 0;
-	__u32 *asleep = bpf_map_lookup_elem(&ASLEEP, &zero);
-	if (asleep && *asleep) {
-		*asleep = 0;
+	if (reader_sleeps())
 		return BPF_RB_FORCE_WAKEUP;
-	}
 	/* Once every WAKE_AT bytes, not with each record beyond it: the reader may be awake already. */
 	__u64 pending = bpf_ringbuf_query(&PAYLOAD, BPF_RB_AVAIL_DATA);
 	return pending % WAKE_AT < added && pending >= WAKE_AT ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;

@@ -212,8 +212,13 @@ pub struct Program {
 impl Program {
     /// Device, as `stat` writes it, and inode.
     pub fn file(self) -> (u64, u64) {
-        (libc::makedev(self.dev >> 20, self.dev & 0xf_ffff), self.inode)
+        (user_dev(self.dev), self.inode)
     }
+}
+
+/// The kernel's `dev_t` (12 bits major, 20 bits minor: include/linux/kdev_t.h) as `stat` gives it.
+pub(crate) fn user_dev(dev: u32) -> u64 {
+    libc::makedev(dev >> 20, dev & 0xf_ffff)
 }
 
 /// A successful exec.

@@ -10,7 +10,9 @@ use pipeline::{
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::event::{Action, Chunk, Direction, Event, EventKind, Exec, Network, Program, Socket, SocketKind, Source};
+use crate::event::{
+    Action, Chunk, Direction, Event, EventKind, Exec, Network, Program, Socket, SocketKind, Source, user_dev,
+};
 
 const ARGS_SIZE: usize = 4096;
 const FILENAME_SIZE: usize = 512;
@@ -227,11 +229,6 @@ fn exec(bytes: &[u8]) -> Option<Exec> {
         gid: u32_at(bytes, HEADER + 24)?,
         cgroup_id: u64_at(bytes, HEADER + 8)?,
     })
-}
-
-/// The kernel's `dev_t` (12 bits major, 20 bits minor: include/linux/kdev_t.h) as `stat` gives it.
-fn user_dev(dev: u32) -> u64 {
-    libc::makedev(dev >> 20, dev & 0xf_ffff)
 }
 
 #[cfg(test)]

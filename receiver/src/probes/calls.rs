@@ -25,6 +25,18 @@ pub(super) struct Program {
     pub calls: &'static [(i64, &'static str)],
 }
 
+impl Program {
+    /// At the return of calls.
+    pub const fn at(name: &'static str, calls: &'static [(i64, &'static str)]) -> Self {
+        Self { name, entry: false, calls }
+    }
+
+    /// At their entry.
+    pub const fn entry(name: &'static str, calls: &'static [(i64, &'static str)]) -> Self {
+        Self { name, entry: true, calls }
+    }
+}
+
 /// Programs that do one thing together.
 pub(super) struct Group {
     /// Name of the probe, as `file/open`.
@@ -37,6 +49,13 @@ pub(super) struct Group {
     pub tracepoints: &'static [(&'static str, &'static str)],
     /// The same, before those of `process.bpf.c`: what they tell belongs to the program that ends.
     pub first: &'static [(&'static str, &'static str)],
+}
+
+impl Group {
+    /// Of programs at system calls only.
+    pub const fn of(name: &'static str, purpose: &'static str, programs: &'static [Program]) -> Self {
+        Self { name, purpose, programs, tracepoints: &[], first: &[] }
+    }
 }
 
 /// The name of a call that `security.bpf.c` tells.
@@ -151,7 +170,8 @@ fn load<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, Str
     }
 }
 
-fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), String> {
+/// Attaches a program to a raw tracepoint, for good.
+pub(super) fn attach(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), String> {
     load(ebpf, name)?.attach(tracepoint).map(drop).map_err(|error| chain(&error))
 }
 

@@ -2,28 +2,20 @@
 
 use super::calls::{Group, Program};
 
-const fn at(name: &'static str, calls: &'static [(i64, &'static str)]) -> Program {
-    Program { name, entry: false, calls }
-}
-
-const fn entry(name: &'static str, calls: &'static [(i64, &'static str)]) -> Program {
-    Program { name, entry: true, calls }
-}
-
 /// What is attached for files.
 pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "file/open",
         purpose: "files that are opened, with the outcome",
         programs: &[
-            at("file_open", &[(libc::SYS_open, "open")]),
-            at("file_openat", &[(libc::SYS_openat, "openat")]),
-            at("file_openat2", &[(libc::SYS_openat2, "openat2")]),
-            at("file_creat", &[(libc::SYS_creat, "creat")]),
-            at("file_open_handle", &[(libc::SYS_open_by_handle_at, "open_by_handle_at")]),
-            entry("file_close", &[(libc::SYS_close, "close")]),
-            entry("file_dup", &[(libc::SYS_dup2, "dup2"), (libc::SYS_dup3, "dup3")]),
-            entry(
+            Program::at("file_open", &[(libc::SYS_open, "open")]),
+            Program::at("file_openat", &[(libc::SYS_openat, "openat")]),
+            Program::at("file_openat2", &[(libc::SYS_openat2, "openat2")]),
+            Program::at("file_creat", &[(libc::SYS_creat, "creat")]),
+            Program::at("file_open_handle", &[(libc::SYS_open_by_handle_at, "open_by_handle_at")]),
+            Program::entry("file_close", &[(libc::SYS_close, "close")]),
+            Program::entry("file_dup", &[(libc::SYS_dup2, "dup2"), (libc::SYS_dup3, "dup3")]),
+            Program::entry(
                 "file_end_all",
                 &[
                     (libc::SYS_close_range, "close_range"),
@@ -39,7 +31,7 @@ pub(super) const GROUPS: &[Group] = &[
         name: "file/use",
         purpose: "bytes that are read and written",
         programs: &[
-            at(
+            Program::at(
                 "file_read",
                 &[
                     (libc::SYS_read, "read"),
@@ -49,7 +41,7 @@ pub(super) const GROUPS: &[Group] = &[
                     (libc::SYS_preadv2, "preadv2"),
                 ],
             ),
-            at(
+            Program::at(
                 "file_write",
                 &[
                     (libc::SYS_write, "write"),
@@ -59,10 +51,10 @@ pub(super) const GROUPS: &[Group] = &[
                     (libc::SYS_pwritev2, "pwritev2"),
                 ],
             ),
-            at("file_sendfile", &[(libc::SYS_sendfile, "sendfile")]),
-            at("file_copy", &[(libc::SYS_copy_file_range, "copy_file_range"), (libc::SYS_splice, "splice")]),
-            at("file_allocate", &[(libc::SYS_fallocate, "fallocate")]),
-            at("file_map_shared", &[(libc::SYS_mmap, "mmap")]),
+            Program::at("file_sendfile", &[(libc::SYS_sendfile, "sendfile")]),
+            Program::at("file_copy", &[(libc::SYS_copy_file_range, "copy_file_range"), (libc::SYS_splice, "splice")]),
+            Program::at("file_allocate", &[(libc::SYS_fallocate, "fallocate")]),
+            Program::at("file_map_shared", &[(libc::SYS_mmap, "mmap")]),
         ],
         tracepoints: &[],
         first: &[],
@@ -71,20 +63,20 @@ pub(super) const GROUPS: &[Group] = &[
         name: "file/name",
         purpose: "files that are removed, renamed, linked, directories",
         programs: &[
-            at("file_unlink", &[(libc::SYS_unlink, "unlink")]),
-            at("file_unlinkat", &[(libc::SYS_unlinkat, "unlinkat")]),
-            at("file_rmdir", &[(libc::SYS_rmdir, "rmdir")]),
-            at("file_mkdir", &[(libc::SYS_mkdir, "mkdir")]),
-            at("file_mkdirat", &[(libc::SYS_mkdirat, "mkdirat")]),
-            at("file_mknod", &[(libc::SYS_mknod, "mknod")]),
-            at("file_mknodat", &[(libc::SYS_mknodat, "mknodat")]),
-            at("file_rename", &[(libc::SYS_rename, "rename")]),
-            at("file_renameat", &[(libc::SYS_renameat, "renameat")]),
-            at("file_renameat2", &[(libc::SYS_renameat2, "renameat2")]),
-            at("file_link", &[(libc::SYS_link, "link")]),
-            at("file_linkat", &[(libc::SYS_linkat, "linkat")]),
-            at("file_symlink", &[(libc::SYS_symlink, "symlink")]),
-            at("file_symlinkat", &[(libc::SYS_symlinkat, "symlinkat")]),
+            Program::at("file_unlink", &[(libc::SYS_unlink, "unlink")]),
+            Program::at("file_unlinkat", &[(libc::SYS_unlinkat, "unlinkat")]),
+            Program::at("file_rmdir", &[(libc::SYS_rmdir, "rmdir")]),
+            Program::at("file_mkdir", &[(libc::SYS_mkdir, "mkdir")]),
+            Program::at("file_mkdirat", &[(libc::SYS_mkdirat, "mkdirat")]),
+            Program::at("file_mknod", &[(libc::SYS_mknod, "mknod")]),
+            Program::at("file_mknodat", &[(libc::SYS_mknodat, "mknodat")]),
+            Program::at("file_rename", &[(libc::SYS_rename, "rename")]),
+            Program::at("file_renameat", &[(libc::SYS_renameat, "renameat")]),
+            Program::at("file_renameat2", &[(libc::SYS_renameat2, "renameat2")]),
+            Program::at("file_link", &[(libc::SYS_link, "link")]),
+            Program::at("file_linkat", &[(libc::SYS_linkat, "linkat")]),
+            Program::at("file_symlink", &[(libc::SYS_symlink, "symlink")]),
+            Program::at("file_symlinkat", &[(libc::SYS_symlinkat, "symlinkat")]),
         ],
         tracepoints: &[],
         first: &[],
@@ -93,15 +85,15 @@ pub(super) const GROUPS: &[Group] = &[
         name: "file/change",
         purpose: "lengths, permissions and owners of files that are set",
         programs: &[
-            at("file_truncate", &[(libc::SYS_truncate, "truncate")]),
-            at("file_ftruncate", &[(libc::SYS_ftruncate, "ftruncate")]),
-            at("file_chmod", &[(libc::SYS_chmod, "chmod")]),
+            Program::at("file_truncate", &[(libc::SYS_truncate, "truncate")]),
+            Program::at("file_ftruncate", &[(libc::SYS_ftruncate, "ftruncate")]),
+            Program::at("file_chmod", &[(libc::SYS_chmod, "chmod")]),
             // fchmodat2: unistd_64.h, since 6.6.
-            at("file_chmodat", &[(libc::SYS_fchmodat, "fchmodat"), (452, "fchmodat2")]),
-            at("file_fchmod", &[(libc::SYS_fchmod, "fchmod")]),
-            at("file_chown", &[(libc::SYS_chown, "chown"), (libc::SYS_lchown, "lchown")]),
-            at("file_chownat", &[(libc::SYS_fchownat, "fchownat")]),
-            at("file_fchown", &[(libc::SYS_fchown, "fchown")]),
+            Program::at("file_chmodat", &[(libc::SYS_fchmodat, "fchmodat"), (452, "fchmodat2")]),
+            Program::at("file_fchmod", &[(libc::SYS_fchmod, "fchmod")]),
+            Program::at("file_chown", &[(libc::SYS_chown, "chown"), (libc::SYS_lchown, "lchown")]),
+            Program::at("file_chownat", &[(libc::SYS_fchownat, "fchownat")]),
+            Program::at("file_fchown", &[(libc::SYS_fchown, "fchown")]),
         ],
         tracepoints: &[],
         first: &[],
@@ -110,13 +102,16 @@ pub(super) const GROUPS: &[Group] = &[
         name: "file/attribute",
         purpose: "capabilities, labels and access lists of files that are set",
         programs: &[
-            at("file_setxattr", &[(libc::SYS_setxattr, "setxattr"), (libc::SYS_lsetxattr, "lsetxattr")]),
-            at("file_fsetxattr", &[(libc::SYS_fsetxattr, "fsetxattr")]),
-            at("file_removexattr", &[(libc::SYS_removexattr, "removexattr"), (libc::SYS_lremovexattr, "lremovexattr")]),
-            at("file_fremovexattr", &[(libc::SYS_fremovexattr, "fremovexattr")]),
+            Program::at("file_setxattr", &[(libc::SYS_setxattr, "setxattr"), (libc::SYS_lsetxattr, "lsetxattr")]),
+            Program::at("file_fsetxattr", &[(libc::SYS_fsetxattr, "fsetxattr")]),
+            Program::at(
+                "file_removexattr",
+                &[(libc::SYS_removexattr, "removexattr"), (libc::SYS_lremovexattr, "lremovexattr")],
+            ),
+            Program::at("file_fremovexattr", &[(libc::SYS_fremovexattr, "fremovexattr")]),
             // unistd_64.h, since 6.13.
-            at("file_setxattrat", &[(463, "setxattrat")]),
-            at("file_removexattrat", &[(466, "removexattrat")]),
+            Program::at("file_setxattrat", &[(463, "setxattrat")]),
+            Program::at("file_removexattrat", &[(466, "removexattrat")]),
         ],
         tracepoints: &[],
         first: &[],

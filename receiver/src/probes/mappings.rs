@@ -4,8 +4,7 @@
 use std::{
     collections::HashSet,
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
-    ptr::NonNull,
+    os::fd::{FromRawFd, OwnedFd, RawFd},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering, fence},
@@ -15,6 +14,7 @@ use std::{
 
 use pipeline::ProcessKey;
 
+use super::pages::{Pages, page_size};
 use crate::event::{Event, EventKind};
 
 /// Bytes of a processor's ring: some thousand mappings. A power of two.
@@ -148,12 +148,10 @@ fn processors(list: &str) -> Vec<u32> {
 struct Ring {
     _event: OwnedFd,
     /// `struct perf_event_mmap_page`, and behind it the data.
-    page: NonNull<u8>,
-    page_size: usize,
+    pages: Pages,
+    /// Where the data begins.
+    data: usize,
 }
-
-// SAFETY: the mapping belongs to this value alone, and lives as long as it does.
-unsafe impl Send for Ring {}
 
 impl Ring {
     /// Where in the first page the kernel's position is, and where ours (`data_head`, `data_tail`).
@@ -161,9 +159,6 @@ impl Ring {
     const TAIL: usize = 1032;
 
     fn open(cpu: u32) -> io::Result<Self> {
-        // SAFETY: takes no pointer.
-        let page_size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        let page_size = usize::try_from(page_size).map_err(|_| io::Error::last_os_error())?;
         let attributes = Attributes::mappings();
         let cpu = libc::c_int::try_from(cpu).map_err(io::Error::other)?;
         // SAFETY: the kernel reads the attributes, as many bytes as they say; what it gives is a new descriptor or an error.
@@ -176,29 +171,15 @@ impl Ring {
                 _ => return Err(io::Error::last_os_error()),
             }
         };
-        // SAFETY: the kernel chooses the address, so no memory of ours is touched; the result is checked.
-        let page = unsafe {
-            let protection = libc::PROT_READ | libc::PROT_WRITE;
-            let fd = event.as_raw_fd();
-            libc::mmap(std::ptr::null_mut(), page_size + RING, protection, libc::MAP_SHARED, fd, 0)
-        };
-        if page == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let page = NonNull::new(page.cast()).ok_or_else(|| io::Error::other("a ring was mapped nowhere"))?;
-        Ok(Self { _event: event, page, page_size })
-    }
-
-    fn position(&self, at: usize) -> &AtomicU64 {
-        // SAFETY: within the first page, which is mapped as long as `self` lives; aligned to 8 bytes; both sides change it
-        // in one piece.
-        unsafe { self.page.byte_add(at).cast::<AtomicU64>().as_ref() }
+        let data = page_size()?;
+        let pages = Pages::map(&event, data + RING, libc::PROT_READ | libc::PROT_WRITE)?;
+        Ok(Self { _event: event, pages, data })
     }
 
     /// Takes the next record out of the ring. False: there is none.
     fn next(&mut self, record: &mut Vec<u8>) -> bool {
-        let head = self.position(Self::HEAD).load(Ordering::Acquire);
-        let tail = self.position(Self::TAIL).load(Ordering::Relaxed);
+        let head = self.pages.number(Self::HEAD).load(Ordering::Acquire);
+        let tail = self.pages.number(Self::TAIL).load(Ordering::Relaxed);
         record.clear();
         let mut header = [0; 8];
         if head.wrapping_sub(tail) < header.len() as u64 {
@@ -212,27 +193,16 @@ impl Ring {
         record.resize(usize::try_from(size).unwrap_or(RING).min(RING), 0);
         self.copy(tail, record);
         fence(Ordering::SeqCst);
-        self.position(Self::TAIL).store(tail + size, Ordering::Release);
+        self.pages.number(Self::TAIL).store(tail + size, Ordering::Release);
         true
     }
 
     fn copy(&self, from: u64, to: &mut [u8]) {
         let at = usize::try_from(from % RING as u64).unwrap_or_default();
         let first = to.len().min(RING - at);
-        // SAFETY: the data begins behind the first page and is RING bytes long; at + first ends within, and so does what
-        // is left from the beginning. The kernel writes nothing between our position and its own.
-        unsafe {
-            let data = self.page.as_ptr().add(self.page_size);
-            std::ptr::copy_nonoverlapping(data.add(at), to.as_mut_ptr(), first);
-            std::ptr::copy_nonoverlapping(data, to.as_mut_ptr().add(first), to.len() - first);
-        }
-    }
-}
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        // SAFETY: exactly what `open` mapped, and nobody else has it.
-        unsafe { libc::munmap(self.page.as_ptr().cast(), self.page_size + RING) };
+        let (first, rest) = to.split_at_mut(first);
+        self.pages.copy(self.data + at, first);
+        self.pages.copy(self.data, rest);
     }
 }
 

@@ -8,6 +8,7 @@ mod candidates;
 mod file;
 mod mappings;
 mod network;
+mod pages;
 mod positions;
 pub mod process;
 mod reader;
@@ -222,18 +223,9 @@ impl Probes {
         probes.calls.attach_first(&mut probes.ebpf, &groups);
         probes.status.extend(process::attach(&mut probes.ebpf));
         if options.scope == Scope::Host {
-            let opened = mappings::Mappings::open(probes.mappings_lost.clone());
-            let outcome = match opened {
-                Ok(mappings) => {
-                    probes.mappings = Some(mappings);
-                    Ok(())
-                }
-                Err(error) => {
-                    tracing::debug!(error, "A tracepoint tells mapped files: all system calls are a little slower.");
-                    process::attach_mappings(&mut probes.ebpf).map_err(|other| format!("{error}; {other}"))
-                }
-            };
-            probes.status.push(process::mapped(outcome));
+            let (mappings, status) = process::mapped(&mut probes.ebpf, probes.mappings_lost.clone());
+            probes.mappings = mappings;
+            probes.status.push(status);
         }
         let (status, switch) = probes.calls.attach(&mut probes.ebpf, &groups);
         probes.status.extend(status);

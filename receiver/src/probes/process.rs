@@ -1,14 +1,14 @@
 //! `process.bpf.c`: exec, fork, exit, executable mappings.
 
-use aya::{
-    Ebpf,
-    programs::{RawTracePoint, TracePoint},
-};
+use std::sync::{Arc, atomic::AtomicU64};
+
+use aya::{Ebpf, programs::TracePoint};
 
 use super::{
     ProbeStatus,
-    calls::{Group, Program},
+    calls::{self, Group, Program},
     chain,
+    mappings::Mappings,
 };
 
 /// Loads and attaches each program on its own.
@@ -20,19 +20,28 @@ pub fn attach(ebpf: &mut Ebpf) -> Vec<ProbeStatus> {
     ];
     raw.into_iter()
         .map(|(program, tracepoint, name, purpose)| {
-            let result = match ebpf.program_mut(program).map(<&mut RawTracePoint>::try_from) {
-                Some(Ok(program)) => {
-                    program.load().and_then(|()| program.attach(tracepoint)).map(drop).map_err(|error| chain(&error))
-                }
-                _ => Err(format!("the probe object has no program {program}")),
-            };
+            let result = calls::attach(ebpf, program, tracepoint);
             ProbeStatus { name: name.into(), purpose, hint: hint(&result), error: result.err() }
         })
         .collect()
 }
 
-/// Attaches to `mmap` of all processes.
-pub(super) fn attach_mappings(ebpf: &mut Ebpf) -> Result<(), String> {
+/// Name and purpose of what tells mapped files.
+const MAP: (&str, &str) = ("process/map", "TLS libraries that a running process loads");
+
+/// Files that all processes map: by perf's records, else by a tracepoint at `mmap`.
+pub(super) fn mapped(ebpf: &mut Ebpf, lost: Arc<AtomicU64>) -> (Option<Mappings>, ProbeStatus) {
+    let (mappings, result) = match Mappings::open(lost) {
+        Ok(mappings) => (Some(mappings), Ok(())),
+        Err(error) => {
+            tracing::debug!(error, "A tracepoint tells mapped files: all system calls are a little slower.");
+            (None, attach_mappings(ebpf).map_err(|other| format!("{error}; {other}")))
+        }
+    };
+    (mappings, ProbeStatus { name: MAP.0.into(), purpose: MAP.1, hint: hint(&result), error: result.err() })
+}
+
+fn attach_mappings(ebpf: &mut Ebpf) -> Result<(), String> {
     with_tracefs(|| match ebpf.program_mut("file_map_all").map(<&mut TracePoint>::try_from) {
         Some(Ok(program)) => program
             .load()
@@ -43,22 +52,9 @@ pub(super) fn attach_mappings(ebpf: &mut Ebpf) -> Result<(), String> {
     })
 }
 
-/// Name and purpose of what tells mapped files.
-const MAP: (&str, &str) = ("process/map", "TLS libraries that a running process loads");
-
-/// Whether mapped files of all processes are told.
-pub(super) fn mapped(result: Result<(), String>) -> ProbeStatus {
-    ProbeStatus { name: MAP.0.into(), purpose: MAP.1, hint: hint(&result), error: result.err() }
-}
-
 /// What is attached for processes at system calls, where only watched ones count.
-pub(super) const GROUPS: &[Group] = &[Group {
-    name: MAP.0,
-    purpose: MAP.1,
-    programs: &[Program { name: "file_map", entry: true, calls: &[(libc::SYS_mmap, "mmap")] }],
-    tracepoints: &[],
-    first: &[],
-}];
+pub(super) const GROUPS: &[Group] =
+    &[Group::of(MAP.0, MAP.1, &[Program::entry("file_map", &[(libc::SYS_mmap, "mmap")])])];
 
 /// Does something that needs tracefs. Where nobody mounted it (containers, minimal systems), it is mounted for this one
 /// thread only, in a mount namespace that ends with the thread: the host stays as it was.

@@ -2,10 +2,6 @@
 
 use super::calls::{Group, Program};
 
-const fn at(name: &'static str, calls: &'static [(i64, &'static str)]) -> Program {
-    Program { name, entry: false, calls }
-}
-
 /// Calls that set ids or capabilities.
 const RIGHTS: &[(i64, &str)] = &[
     (libc::SYS_setuid, "setuid"),
@@ -23,10 +19,13 @@ pub(super) const GROUPS: &[Group] = &[
         name: "security/rights",
         purpose: "user ids, group ids and capabilities that are set",
         programs: &[
-            Program { name: "security_rights_entry", entry: true, calls: RIGHTS },
-            at("security_rights", RIGHTS),
-            at("security_file_system_id", &[(libc::SYS_setfsuid, "setfsuid"), (libc::SYS_setfsgid, "setfsgid")]),
-            at("security_groups", &[(libc::SYS_setgroups, "setgroups")]),
+            Program::entry("security_rights_entry", RIGHTS),
+            Program::at("security_rights", RIGHTS),
+            Program::at(
+                "security_file_system_id",
+                &[(libc::SYS_setfsuid, "setfsuid"), (libc::SYS_setfsgid, "setfsgid")],
+            ),
+            Program::at("security_groups", &[(libc::SYS_setgroups, "setgroups")]),
         ],
         tracepoints: &[],
         first: &[],
@@ -35,19 +34,22 @@ pub(super) const GROUPS: &[Group] = &[
         name: "security/process",
         purpose: "processes that reach into others, and signals",
         programs: &[
-            at("security_ptrace", &[(libc::SYS_ptrace, "ptrace")]),
-            at(
+            Program::at("security_ptrace", &[(libc::SYS_ptrace, "ptrace")]),
+            Program::at(
                 "security_memory",
                 &[(libc::SYS_process_vm_readv, "process_vm_readv"), (libc::SYS_process_vm_writev, "process_vm_writev")],
             ),
-            at(
+            Program::at(
                 "security_kill",
                 &[(libc::SYS_kill, "kill"), (libc::SYS_tkill, "tkill"), (libc::SYS_rt_sigqueueinfo, "rt_sigqueueinfo")],
             ),
-            at("security_tgkill", &[(libc::SYS_tgkill, "tgkill"), (libc::SYS_rt_tgsigqueueinfo, "rt_tgsigqueueinfo")]),
-            at("security_pidfd_signal", &[(libc::SYS_pidfd_send_signal, "pidfd_send_signal")]),
+            Program::at(
+                "security_tgkill",
+                &[(libc::SYS_tgkill, "tgkill"), (libc::SYS_rt_tgsigqueueinfo, "rt_tgsigqueueinfo")],
+            ),
+            Program::at("security_pidfd_signal", &[(libc::SYS_pidfd_send_signal, "pidfd_send_signal")]),
             // unistd_64.h, since 5.6.
-            at("security_pidfd_getfd", &[(438, "pidfd_getfd")]),
+            Program::at("security_pidfd_getfd", &[(438, "pidfd_getfd")]),
         ],
         tracepoints: &[("security_signal", "signal_generate")],
         first: &[],
@@ -56,9 +58,9 @@ pub(super) const GROUPS: &[Group] = &[
         name: "security/system",
         purpose: "mounts, namespaces, root directories, kernel modules, BPF, what is the whole host's",
         programs: &[
-            at("security_mount", &[(libc::SYS_mount, "mount")]),
-            at("security_move_mount", &[(libc::SYS_move_mount, "move_mount")]),
-            at(
+            Program::at("security_mount", &[(libc::SYS_mount, "mount")]),
+            Program::at("security_move_mount", &[(libc::SYS_move_mount, "move_mount")]),
+            Program::at(
                 "security_path",
                 &[
                     (libc::SYS_umount2, "umount2"),
@@ -70,18 +72,18 @@ pub(super) const GROUPS: &[Group] = &[
                 ],
             ),
             // unistd_64.h, since 5.12.
-            at("security_mount_attributes", &[(442, "mount_setattr")]),
-            at(
+            Program::at("security_mount_attributes", &[(442, "mount_setattr")]),
+            Program::at(
                 "security_host_name",
                 &[(libc::SYS_sethostname, "sethostname"), (libc::SYS_setdomainname, "setdomainname")],
             ),
-            at("security_personality", &[(libc::SYS_personality, "personality")]),
-            at("security_keys", &[(libc::SYS_keyctl, "keyctl")]),
-            at("security_unshare", &[(libc::SYS_unshare, "unshare")]),
-            at("security_clone", &[(libc::SYS_clone, "clone")]),
-            at("security_clone3", &[(libc::SYS_clone3, "clone3")]),
-            at("security_file", &[(libc::SYS_finit_module, "finit_module")]),
-            at(
+            Program::at("security_personality", &[(libc::SYS_personality, "personality")]),
+            Program::at("security_keys", &[(libc::SYS_keyctl, "keyctl")]),
+            Program::at("security_unshare", &[(libc::SYS_unshare, "unshare")]),
+            Program::at("security_clone", &[(libc::SYS_clone, "clone")]),
+            Program::at("security_clone3", &[(libc::SYS_clone3, "clone3")]),
+            Program::at("security_file", &[(libc::SYS_finit_module, "finit_module")]),
+            Program::at(
                 "security_call",
                 &[
                     (libc::SYS_setns, "setns"),
@@ -104,7 +106,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "security/memory",
         purpose: "files in memory, and programs in them",
-        programs: &[at(
+        programs: &[Program::at(
             "security_name",
             &[
                 (libc::SYS_memfd_create, "memfd_create"),
@@ -118,14 +120,14 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "security/bind",
         purpose: "ports that others can reach",
-        programs: &[at("security_bind", &[(libc::SYS_bind, "bind")])],
+        programs: &[Program::at("security_bind", &[(libc::SYS_bind, "bind")])],
         tracepoints: &[],
         first: &[],
     },
     Group {
         name: "security/ring",
         purpose: "processes that work through io_uring",
-        programs: &[at("security_ring", &[(libc::SYS_io_uring_setup, "io_uring_setup")])],
+        programs: &[Program::at("security_ring", &[(libc::SYS_io_uring_setup, "io_uring_setup")])],
         tracepoints: &[],
         first: &[("security_ring_exec", "sched_process_exec"), ("security_exit", "sched_process_exit")],
     },

@@ -37,33 +37,29 @@ impl Capture {
 
 const USE: &str = "plain HTTP, MCP over pipes, the connections under TLS";
 
-const fn group(name: &'static str, purpose: &'static str, programs: &'static [Program]) -> Group {
-    Group { name, purpose, programs, tracepoints: &[], first: &[] }
-}
-
-const fn at(name: &'static str, calls: &'static [(i64, &'static str)]) -> Program {
-    Program { name, entry: false, calls }
-}
-
 /// What is attached for sockets. Before those of files, to which they go on.
 pub(super) const GROUPS: &[Group] = &[
-    group("socket/read", USE, &[at("socket_read", &[(libc::SYS_read, "read")])]),
-    group("socket/write", USE, &[at("socket_write", &[(libc::SYS_write, "write")])]),
-    group("socket/recvfrom", USE, &[at("socket_recvfrom", &[(libc::SYS_recvfrom, "recvfrom")])]),
-    group("socket/sendto", USE, &[at("socket_sendto", &[(libc::SYS_sendto, "sendto")])]),
-    group("socket/readv", USE, &[at("socket_readv", &[(libc::SYS_readv, "readv")])]),
-    group("socket/writev", USE, &[at("socket_writev", &[(libc::SYS_writev, "writev")])]),
-    group("socket/recvmsg", USE, &[at("socket_recvmsg", &[(libc::SYS_recvmsg, "recvmsg")])]),
-    group("socket/sendmsg", USE, &[at("socket_sendmsg", &[(libc::SYS_sendmsg, "sendmsg")])]),
-    group("socket/sendmmsg", "names that are looked up", &[at("socket_sendmmsg", &[(libc::SYS_sendmmsg, "sendmmsg")])]),
-    group(
+    Group::of("socket/read", USE, &[Program::at("socket_read", &[(libc::SYS_read, "read")])]),
+    Group::of("socket/write", USE, &[Program::at("socket_write", &[(libc::SYS_write, "write")])]),
+    Group::of("socket/recvfrom", USE, &[Program::at("socket_recvfrom", &[(libc::SYS_recvfrom, "recvfrom")])]),
+    Group::of("socket/sendto", USE, &[Program::at("socket_sendto", &[(libc::SYS_sendto, "sendto")])]),
+    Group::of("socket/readv", USE, &[Program::at("socket_readv", &[(libc::SYS_readv, "readv")])]),
+    Group::of("socket/writev", USE, &[Program::at("socket_writev", &[(libc::SYS_writev, "writev")])]),
+    Group::of("socket/recvmsg", USE, &[Program::at("socket_recvmsg", &[(libc::SYS_recvmsg, "recvmsg")])]),
+    Group::of("socket/sendmsg", USE, &[Program::at("socket_sendmsg", &[(libc::SYS_sendmsg, "sendmsg")])]),
+    Group::of(
+        "socket/sendmmsg",
+        "names that are looked up",
+        &[Program::at("socket_sendmmsg", &[(libc::SYS_sendmmsg, "sendmmsg")])],
+    ),
+    Group::of(
         "socket/recvmmsg",
         "datagrams that are received many at a time",
-        &[at("socket_recvmmsg", &[(libc::SYS_recvmmsg, "recvmmsg")])],
+        &[Program::at("socket_recvmmsg", &[(libc::SYS_recvmmsg, "recvmmsg")])],
     ),
-    group(
+    Group::of(
         "socket/close",
         "the end of connections",
-        &[Program { name: "socket_close", entry: true, calls: &[(libc::SYS_close, "close")] }],
+        &[Program::entry("socket_close", &[(libc::SYS_close, "close")])],
     ),
 ];

@@ -57,28 +57,27 @@ struct Running {
 }
 
 struct Shared {
-    /// As `State::wanted`, to be read at no cost.
+    /// Changed under the lock of the state, read without it.
     wanted: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 struct State {
-    wanted: bool,
     ended: bool,
-    on: bool,
+    /// None while system calls are not seen.
+    links: Option<Vec<OwnedFd>>,
     error: Option<String>,
 }
 
 impl Switch {
     /// Attaches all of them, one after the other. Why not, if one cannot be.
     pub(super) fn start(points: Vec<Point>) -> Result<Self, String> {
-        let links = attach(&points)?;
-        let state = State { wanted: true, ended: false, on: true, error: None };
+        let state = State { ended: false, links: Some(attach(&points)?), error: None };
         let (wanted, changed) = (AtomicBool::new(true), Condvar::new());
         let shared = Arc::new(Shared { wanted, state: Mutex::new(state), changed });
         let own = shared.clone();
-        let thread = std::thread::Builder::new().name("calls".into()).spawn(move || own.run(&points, links));
+        let thread = std::thread::Builder::new().name("calls".into()).spawn(move || own.run(&points));
         let thread = Some(thread.map_err(|error| error.to_string())?);
         Ok(Self(Arc::new(Running { shared, thread })))
     }
@@ -97,7 +96,7 @@ impl Switch {
 
     /// Whether system calls are seen now.
     pub fn is_on(&self) -> bool {
-        self.0.shared.lock().on
+        self.0.shared.lock().links.is_some()
     }
 
     /// Why they are not, though they should be.
@@ -112,37 +111,40 @@ impl Shared {
     }
 
     fn want(&self, wanted: bool) {
-        let mut state = self.lock();
-        state.wanted = wanted;
+        let _state = self.lock();
         self.wanted.store(wanted, Ordering::SeqCst);
         self.changed.notify_all();
     }
 
-    fn run(&self, points: &[Point], links: Vec<OwnedFd>) {
-        let mut links = Some(links);
+    fn run(&self, points: &[Point]) {
         let mut state = self.lock();
         while !state.ended {
-            if state.wanted == links.is_some() {
+            let wanted = self.wanted.load(Ordering::SeqCst);
+            if wanted == state.links.is_some() {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let wanted = state.wanted;
+            let before = state.links.take();
             drop(state);
-            let mut error = None;
-            links = if wanted { attach(points).map_err(|reason| error = Some(reason)).ok() } else { None };
+            drop(before);
+            let links = if wanted { attach(points).map(Some) } else { Ok(None) };
             state = self.lock();
-            state.on = links.is_some();
-            match &error {
-                None if wanted => tracing::debug!("System calls are seen: somebody is watched, or may be soon."),
-                None => tracing::debug!("System calls are let go: nobody is watched."),
-                Some(error) => {
+            state.error = None;
+            match links {
+                Ok(links) => {
+                    state.links = links;
+                    match wanted {
+                        true => tracing::debug!("System calls are seen: somebody is watched, or may be soon."),
+                        false => tracing::debug!("System calls are let go: nobody is watched."),
+                    }
+                }
+                Err(error) => {
                     tracing::error!(%error, "System calls of watched processes are not seen: their files, connections and changes of rights are missing.");
                     // Until somebody else is to be watched.
-                    state.wanted = false;
                     self.wanted.store(false, Ordering::SeqCst);
+                    state.error = Some(error);
                 }
             }
-            state.error = error;
         }
     }
 }
