@@ -58,8 +58,10 @@ impl Candidates {
             let name = proc.executable(tgid).unwrap_or_default();
             if tls.contains(&tgid) || is_likely_agent(base(&name)) {
                 self.file(&proc.executable_file(tgid));
-                let process = proc.identity(tgid).map(|(process, _)| process);
-                if let Some(process) = process.filter(|_| self.lookback == u64::MAX && tgid != std::process::id()) {
+                if self.lookback == u64::MAX
+                    && tgid != std::process::id()
+                    && let Some((process, _)) = proc.identity(tgid)
+                {
                     self.kernel.candidate(process, u64::MAX);
                 }
             }

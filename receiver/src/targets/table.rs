@@ -39,6 +39,15 @@ pub struct Entry {
     cgroup_id: Option<u64>,
 }
 
+impl Entry {
+    /// It was asked for by a key. Asked by the one under which it is told, nothing is learned about the kernel's.
+    fn heard(&mut self, key: ProcessKey) {
+        if self.info.key != key {
+            self.kernel_key = Some(key);
+        }
+    }
+}
+
 /// Processes that are remembered for a while after their end.
 const ENDED: usize = 1024;
 
@@ -98,9 +107,7 @@ impl Table {
     /// The entry of a process, if it is known.
     pub fn get_mut(&mut self, key: ProcessKey) -> Option<&mut Entry> {
         let entry = self.entries.get_mut(&key.tgid).filter(|entry| is(entry, key))?;
-        if entry.info.key != key {
-            entry.kernel_key = Some(key);
-        }
+        entry.heard(key);
         Some(entry)
     }
 
@@ -129,10 +136,7 @@ impl Table {
         // It was just made sure that it is there.
         let fresh = || entry(ProcessInfo { key, ..ProcessInfo::default() }, Some(key));
         let known = self.entries.entry(key.tgid).or_insert_with(fresh);
-        // Asked by the key under which it is told, nothing is learned about the kernel's.
-        if known.info.key != key {
-            known.kernel_key = Some(key);
-        }
+        known.heard(key);
         known
     }
 
