@@ -26,8 +26,10 @@ pub fn result_of_parts(parts: Vec<MessagePart>) -> Json {
     }
 }
 
-/// An object as a value with this `type`, without the members that `but` names.
+/// An object as a value with this `type`, without the members that `but` names. One that says that it is a text and has none is
+/// of an unknown type: the conventions' texts have their `content`.
 pub fn typed(kind: &str, object: &Object<'_>, but: &[&str]) -> Json {
+    let kind = if kind == "text" && !object.has("content") { "unknown" } else { kind };
     let mut members = Map::new();
     members.insert("type".to_owned(), Json::String(kind.to_owned()));
     for (key, raw) in object.0.iter().filter(|(key, _)| key != "type" && !but.contains(&key.as_ref())) {
